@@ -1,0 +1,107 @@
+"""Database migrations in deploy phases for Flask applications that may not stop.
+
+``from flask_phased_migrate import Migrate`` imports Flask only; every other name is loaded when it is
+first used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from .extension import Migrate as Migrate
+
+if TYPE_CHECKING:
+    from .commands import (
+        branches,
+        check,
+        current,
+        downgrade,
+        edit,
+        generate_migration_graph,
+        get_migration_data,
+        get_migrations_data,
+        heads,
+        history,
+        init,
+        list_templates,
+        merge,
+        migrate,
+        revision,
+        show,
+        stamp,
+        upgrade,
+    )
+    from .environment import Config
+    from .extension import each_bind
+    from .operations import execute_script
+    from .phases import phased
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    **dict.fromkeys(
+        (
+            "branches",
+            "check",
+            "current",
+            "downgrade",
+            "edit",
+            "generate_migration_graph",
+            "get_migration_data",
+            "get_migrations_data",
+            "heads",
+            "history",
+            "init",
+            "list_templates",
+            "merge",
+            "migrate",
+            "revision",
+            "show",
+            "stamp",
+            "upgrade",
+            "alembic_version",
+        ),
+        "commands",
+    ),
+    "Config": "environment",
+    "each_bind": "extension",
+    "execute_script": "operations",
+    "phased": "phases",
+}
+
+__all__ = [
+    "Config",
+    "Migrate",
+    "branches",
+    "check",
+    "current",
+    "downgrade",
+    "each_bind",
+    "edit",
+    "execute_script",
+    "generate_migration_graph",
+    "get_migration_data",
+    "get_migrations_data",
+    "heads",
+    "history",
+    "init",
+    "list_templates",
+    "merge",
+    "migrate",
+    "phased",
+    "revision",
+    "show",
+    "stamp",
+    "upgrade",
+]
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module 'flask_phased_migrate' has no attribute {name!r}")
+    if name in ("phased", "execute_script"):
+        # A revision file asks for these: whatever runs it must know our operations.
+        import_module(".alembic_plugin", __name__).activate()
+    return getattr(import_module(f".{home}", __name__), name)

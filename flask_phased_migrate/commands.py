@@ -1,0 +1,373 @@
+"""The commands as functions, with the signatures of Flask-Migrate's and alembic-offline's.
+
+They need an application context, print what the command prints, and raise instead of exiting.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import alembic
+import alembic.command
+from alembic.util import CommandError
+
+from . import alembic_plugin
+from .environment import Config, alembic_call, open_script, run_environment
+from .errors import UsageError
+from .executor import end_reading
+from .extension import Migrate, current_migrate, read_migration_data
+from .offline import MigrationData, render_sql, with_bind
+from .phases import configure_phases
+from .render import render_graph
+
+alembic_version = tuple(int("".join(filter(str.isdigit, part)) or 0) for part in alembic.__version__.split(".")[:3])
+
+Names = str | Sequence[str]
+
+
+@contextmanager
+def _alembic(directory: str | None, **options: Any) -> Iterator[Config]:
+    """Give the configuration for one of Alembic's own commands, framed like our own."""
+    alembic_plugin.activate()
+    config = current_migrate().get_config(directory, **options)
+    open_script(config)
+    with alembic_call():
+        yield config  # type: ignore[misc]
+
+
+def list_templates() -> None:
+    """Print the available templates."""
+    config = Config()
+    config.print_stdout("Available templates:\n")
+    for folder in sorted(Path(config.get_template_directory()).iterdir()):
+        if (folder / "README").is_file():
+            config.print_stdout("%s - %s", folder.name, (folder / "README").read_text().splitlines()[0])
+
+
+def init(
+    directory: str | None = None, multidb: bool = False, template: str | None = None, package: bool = False
+) -> None:
+    """Create a migrations folder.
+
+    :param multidb: migrate every bind of the application, not only the unnamed database.
+    :param template: a template's name, or the path of a folder with one.
+    """
+    migrate = current_migrate()
+    directory = str(directory or migrate.directory)
+    folder = None
+    if template is not None and ("/" in template or "\\" in template):
+        folder, template = os.path.split(template)
+    if template == "flask-multidb" and folder is None:
+        template, multidb = "flask", True
+    config = Config(template_directory=folder)
+    config.set_main_option("script_location", directory)
+    config.config_file_name = os.path.join(directory, "alembic.ini")
+    config = migrate.call_configure_callbacks(config)
+    with alembic_call():
+        alembic.command.init(config, directory, template=template or "flask", package=package)
+    if multidb and folder is None:
+        file = Path(directory, "alembic.ini")
+        file.write_text(file.read_text().replace("\nbinds = default\n", "\nbinds = all\n"))
+
+
+def revision(
+    directory: str | None = None,
+    message: str | None = None,
+    autogenerate: bool = False,
+    sql: bool = False,
+    head: str = "head",
+    splice: bool = False,
+    branch_label: str | None = None,
+    version_path: str | None = None,
+    rev_id: str | None = None,
+    depends_on: Any = None,
+    x_arg: Any = None,
+) -> Any:
+    """Create a revision file; return Alembic's ``Script`` object of it."""
+    with _alembic(directory, opts=["autogenerate"] if autogenerate else None, x_arg=x_arg) as config:
+        return alembic.command.revision(
+            config,
+            message,
+            autogenerate=autogenerate,
+            sql=sql,
+            head=head,
+            splice=splice,
+            branch_label=branch_label,
+            version_path=version_path,
+            rev_id=rev_id,
+            depends_on=depends_on or None,
+        )
+
+
+def migrate(
+    directory: str | None = None,
+    message: str | None = None,
+    sql: bool = False,
+    head: str = "head",
+    splice: bool = False,
+    branch_label: str | None = None,
+    version_path: str | None = None,
+    rev_id: str | None = None,
+    x_arg: Any = None,
+    depends_on: Any = None,
+) -> Any:
+    """Create a revision file with the operations that turn the database into what the models say."""
+    return revision(directory, message, True, sql, head, splice, branch_label, version_path, rev_id, depends_on, x_arg)
+
+
+def edit(directory: str | None = None, revision: str = "current") -> None:
+    """Open a revision file in $EDITOR."""
+    with _alembic(directory) as config:
+        alembic.command.edit(config, revision)
+
+
+def merge(
+    directory: str | None = None,
+    revisions: Names = "",
+    message: str | None = None,
+    branch_label: str | None = None,
+    rev_id: str | None = None,
+    splice: bool = False,
+) -> Any:
+    """Create a revision that joins several; without names, all heads. Return its ``Script``, None for one head.
+
+    :raises UsageError: if a single revision is named.
+    """
+    names = (revisions,) if isinstance(revisions, str) and revisions else tuple(revisions) or ("heads",)
+    with _alembic(directory) as config:
+        found = {item.revision for name in names for item in open_script(config).get_revisions(name) if item}
+        if len(found) < 2 and names != ("heads",):
+            raise UsageError(f"A merge needs two revisions or more; {' '.join(names)} stands for {len(found)}.")
+        if len(found) < 2:
+            config.print_stdout("There is %s head: nothing to merge.", len(found) or "no")
+            return None
+        return alembic.command.merge(
+            config, names, message=message, branch_label=branch_label, rev_id=rev_id, **({"splice": True} if splice else {})
+        )  # fmt: skip
+
+
+def upgrade(
+    directory: str | None = None,
+    revision: str = "head",
+    sql: bool = False,
+    tag: str | None = None,
+    x_arg: Any = None,
+    **options: Any,
+) -> Any:
+    """Upgrade the databases, or with ``sql`` print what would do it.
+
+    ``options`` are those of :meth:`.Migrate.upgrade`: ``phase``, ``through``, ``bind``, ``lock_wait_s``.
+    """
+    extension = current_migrate()
+    if sql:
+        return _print_sql(extension, "upgrade", directory, revision, tag, x_arg, options)
+    _refuse_range(revision)
+    return extension.upgrade(directory, revision, tag=tag, x_arg=x_arg, **options)
+
+
+def downgrade(
+    directory: str | None = None,
+    revision: str = "-1",
+    sql: bool = False,
+    tag: str | None = None,
+    x_arg: Any = None,
+    **options: Any,
+) -> Any:
+    """Undo revisions, or with ``sql`` print what would do it.
+
+    ``options`` are those of :meth:`.Migrate.downgrade`: ``phase``, ``bind``, ``lock_wait_s``.
+    """
+    extension = current_migrate()
+    if sql:
+        if revision == "-1":
+            revision = "head:-1"
+        if ":" not in revision:
+            raise CommandError("downgrade with --sql requires <fromrev>:<torev>")
+        return _print_sql(extension, "downgrade", directory, revision, tag, x_arg, options)
+    _refuse_range(revision)
+    return extension.downgrade(directory, revision, tag=tag, x_arg=x_arg, **options)
+
+
+def _refuse_range(revision: str) -> None:
+    if ":" in revision:
+        raise CommandError("Range revision not allowed")
+
+
+def _print_sql(
+    extension: Migrate,
+    direction: Any,
+    directory: str | None,
+    revision: str,
+    tag: Any,
+    x_arg: Any,
+    options: Mapping[str, Any],
+) -> None:
+    known = {name: options.get(name) for name in ("phase", "bind")}
+    exported = extension.export(
+        directory, revision, direction=direction, markers="phased", tag=tag, x_arg=x_arg, **known
+    )
+    for bind, statements in exported.items():
+        sys.stdout.write(render_sql(statements if len(exported) == 1 else with_bind(statements, bind)))
+
+
+def show(directory: str | None = None, revision: str = "head") -> None:
+    """Print a revision."""
+    with _alembic(directory) as config:
+        alembic.command.show(config, revision)
+
+
+def history(
+    directory: str | None = None, rev_range: str | None = None, verbose: bool = False, indicate_current: bool = False
+) -> None:
+    """Print the revisions, newest first."""
+    with _alembic(directory) as config:
+        alembic.command.history(config, rev_range, verbose=verbose, indicate_current=indicate_current)
+
+
+def heads(directory: str | None = None, verbose: bool = False, resolve_dependencies: bool = False) -> None:
+    """Print the revisions that nothing revises."""
+    with _alembic(directory) as config:
+        alembic.command.heads(config, verbose=verbose, resolve_dependencies=resolve_dependencies)
+
+
+def branches(directory: str | None = None, verbose: bool = False) -> None:
+    """Print the branch points."""
+    with _alembic(directory) as config:
+        alembic.command.branches(config, verbose=verbose)
+
+
+def current(directory: str | None = None, verbose: bool = False, check_heads: bool = False) -> None:
+    """Print the current revision of each database, and what is in flight."""
+    with _alembic(directory) as config:
+        alembic.command.current(config, verbose=verbose, check_heads=check_heads)
+    _print_in_flight(directory)
+
+
+def _print_in_flight(directory: str | None) -> None:
+    for status in current_migrate().status(directory):
+        for row in status.revisions:
+            if row.state == "in-flight":
+                done = ", ".join(name for name, state in row.phases.items() if state == "done") or "nothing"
+                sys.stdout.write(f"{row.id} (in flight: {done} done)\n")
+
+
+def stamp(
+    directory: str | None = None,
+    revision: Names = "head",
+    sql: bool = False,
+    tag: str | None = None,
+    purge: bool = False,
+    bind: str | None = None,
+) -> None:
+    """Set the version table without running anything; with ``sql`` print what would do it."""
+    extension = current_migrate()
+    names = (revision,) if isinstance(revision, str) else tuple(revision)
+    if not sql:
+        extension.stamp(directory, names, purge=purge, tag=tag, bind=bind)
+        return
+    if purge:
+        raise CommandError("Can't use --purge with --sql mode")
+    exported = extension.export_stamp(directory, names, tag=tag, bind=bind)
+    for name, statements in exported.items():
+        sys.stdout.write(render_sql(statements if len(exported) == 1 else with_bind(statements, name)))
+
+
+def check(directory: str | None = None) -> None:
+    """Raise an error if the models and the database differ."""
+    with _alembic(directory) as config:
+        alembic.command.check(config)
+
+
+def ensure_version(directory: str | None = None, sql: bool = False) -> None:
+    """Create the version table where it is missing."""
+    if sql:
+        extension = current_migrate()
+        for statements in extension.export_version_table(directory).values():
+            sys.stdout.write(render_sql(statements))
+        return
+    project = current_migrate().open_project(directory)
+
+    def visit(found: Any) -> None:
+        end_reading(found.connection)
+        with found.connection.begin():
+            found.tables.version.create(found.connection, checkfirst=True)
+
+    run_environment(project.config, project.script, visit)
+
+
+# -- alembic-offline's functions ------------------------------------------------------------------------
+
+
+def get_migrations_data(config: Any) -> list[dict[str, Any]]:
+    """Return the migration data of every revision, base first.
+
+    :param config: an Alembic ``Config``, as ``Migrate.get_config()`` gives it; it is not changed.
+    """
+    return [item.as_dict() for item in _migration_data(config)]
+
+
+def get_migration_data(config: Any, revision: str) -> dict[str, Any]:
+    """Return the migration data of one revision: an id, part of one, or a symbolic name."""
+    (found,) = _migration_data(config, revision)
+    return found.as_dict()
+
+
+def _migration_data(config: Any, revision: str | None = None) -> tuple[MigrationData, ...]:
+    own = Config(
+        config.config_file_name,
+        toml_file=config.toml_file_name,
+        ini_section=config.config_ini_section,
+        cmd_opts=config.cmd_opts,
+    )
+    own.set_main_option("script_location", (config.get_alembic_option("script_location") or "").replace("%", "%%"))
+    url = config.get_main_option("sqlalchemy.url")
+    if url:
+        own.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
+    extension = _extension_for(config)
+    return read_migration_data(extension, extension.open_project(config=own), revision)
+
+
+def _extension_for(config: Any) -> Migrate:
+    from flask import has_app_context
+
+    if has_app_context():
+        return current_migrate()
+    return _ConfigOnly(config)
+
+
+class _ConfigOnly(Migrate):
+    """Stands for the extension where a plain Alembic configuration is all there is."""
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        self._config = config
+
+    def read_phases(self, config: Any = None) -> Any:
+        """Return the phases of the configuration file."""
+        option: Callable[[str], Any] = (config or self._config).get_alembic_option
+        return configure_phases(option("phases"), option("default-phase"), option("boundary"))
+
+    def setting(self, name: str, option: str | None = None, default: Any = None, config: Any = None) -> Any:
+        """Return a setting of the configuration file."""
+        from .extension import Setting
+
+        value = (config or self._config).get_alembic_option(option) if option else None
+        return Setting(name, default if value is None else value, "alembic.ini")
+
+
+def generate_migration_graph(config: Any, label_callback: Callable[[dict[str, Any]], str | None] | None = None) -> str:
+    """Return the graph of the revisions as DOT text.
+
+    :param label_callback: gives a node's label from its migration data; None for the usual one.
+    """
+    extension = _extension_for(config)
+    graph = extension.open_project(config=config).graph
+    if label_callback is None:
+        return render_graph(graph, "dot")
+    labels = {data["revision"]: label_callback(data) for data in get_migrations_data(config)}
+    return render_graph(graph, "dot", label=lambda item: labels.get(item.id))

@@ -1,0 +1,447 @@
+"""The door to a project's env.py: it runs there unmodified, and every bind comes out as a :class:`Visit`.
+
+env.py configures a context for each bind and calls ``context.run_migrations()``. We take both calls over
+on the ``EnvironmentContext`` instance: the options stay what env.py says, and where Alembic would run
+revisions, our function gets the configured context. Nothing is patched in the user's files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import logging.config
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import alembic.command
+import sqlalchemy as sa
+from alembic.config import Config as AlembicConfig
+from alembic.operations import Operations
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.script import revision as alembic_revision
+from alembic.util import CommandError
+from sqlalchemy.engine import Connection
+
+from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
+from .graph import Graph, build_graph
+from .phases import DEFAULT_BIND, Phases
+from .recorder import Tables, build_tables, hide_secrets
+
+# Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
+_ONE_AT_A_TIME = threading.RLock()
+HOOKED_KEY = "phased_hooked"
+
+
+@dataclass(frozen=True)
+class Visit:
+    """One bind as env.py configured it, inside its ``context.run_migrations()`` call.
+
+    ``arguments`` are the keyword arguments that env.py gives to the revisions; ``options`` what it gave to
+    ``context.configure()``.
+    """
+
+    bind: str
+    context: MigrationContext
+    operations: Operations
+    arguments: Mapping[str, Any]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def tables(self) -> Tables:
+        """The bind's version table, ledger and journal."""
+        return build_tables(
+            self.context.version_table,
+            self.context.version_table_schema,
+            primary_key=self.context.opts.get("version_table_pk", True),
+        )
+
+    @property
+    def connection(self) -> Connection:
+        """The bind's connection."""
+        connection = self.context.connection
+        assert connection is not None
+        return connection
+
+
+class Config(AlembicConfig):
+    """Alembic's configuration, printing to standard output as it is at the time of the call."""
+
+    def __init__(self, *arguments: Any, template_directory: str | None = None, **options: Any) -> None:
+        options.setdefault("stdout", sys.stdout)
+        super().__init__(*arguments, **options)
+        self.template_directory = template_directory
+
+    def get_template_directory(self) -> str:
+        """Return the folder of the templates that ``flask db init`` copies."""
+        return self.template_directory or str(Path(__file__).absolute().parent / "templates")
+
+
+# -- revision files ---------------------------------------------------------------------------------
+
+
+def open_script(config: AlembicConfig) -> ScriptDirectory:
+    """Return the script directory of a configuration.
+
+    Looked up in ``alembic.command`` at each call: applications replace the class there to add folders.
+
+    :raises CommandError: if the folder does not exist.
+    """
+    directory = config.get_main_option("script_location")
+    folder = Path(directory) if directory else None
+    if folder is not None and folder.is_dir() and not (folder / "env.py").exists() and not _has_revisions(folder):
+        raise CommandError(
+            f"{directory} is not a migrations folder: it has no env.py. Name another with --directory, or type: "
+            "flask db init"
+        )
+    found: ScriptDirectory = vars(alembic.command)["ScriptDirectory"].from_config(config)
+    return found
+
+
+def _has_revisions(folder: Path) -> bool:
+    return (folder / "versions").is_dir()
+
+
+def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
+    """Return the graph of the revision files, loading each of them.
+
+    :raises RevisionFileError: if a file cannot be loaded or names a revision that no file has.
+    """
+    try:
+        scripts = list(script.walk_revisions())
+    except (CommandError, MigrateError):
+        raise
+    except KeyError as error:
+        raise RevisionFileError(
+            f"A revision file names {error} as its down_revision or depends_on, and no file has that revision. "
+            f"Look in {script.dir} for the file that names it; a file may be missing from the deploy.",
+            path=script.dir,
+        ) from error
+    except Exception as error:
+        raise _file_error(script, error) from error
+    scripts.sort(key=lambda item: _file_order(script, item.path))
+    return build_graph(scripts, phases, lambda name: script.get_revision(name).revision)
+
+
+def _file_order(script: ScriptDirectory, path: str) -> tuple[int, str]:
+    locations = [str(Path(location).absolute()) for location in script.version_locations]
+    found = [index for index, location in enumerate(locations) if path.startswith(location)]
+    return (found[0] if found else 0, path)
+
+
+def _file_error(script: ScriptDirectory, error: Exception) -> RevisionFileError:
+    path, line = script.dir, 0
+    if isinstance(error, SyntaxError) and error.filename:
+        path, line = error.filename, error.lineno or 0
+    else:
+        trace = error.__traceback__
+        folder = str(Path(script.dir).resolve())
+        while trace is not None:
+            filename = trace.tb_frame.f_code.co_filename
+            if filename.startswith(folder) or any(filename.startswith(str(at)) for at in script.version_locations):
+                path, line = filename, trace.tb_lineno
+            trace = trace.tb_next
+    where = f"{path}, line {line}" if line else path
+    return RevisionFileError(
+        f"{where}: the revision file cannot be loaded: {type(error).__name__}: {error}. Nothing was executed.",
+        path=path,
+    )
+
+
+def revisions_up_to(script: ScriptDirectory, target: str, heads: Sequence[str]) -> tuple[str, ...]:
+    """Return the revisions that an upgrade from ``heads`` to ``target`` (as typed) covers.
+
+    :raises CommandError: if the target cannot be located, is ambiguous, or is not above the heads.
+    """
+    with _revision_errors(target, "upgrade"):
+        found = script.iterate_revisions(target, tuple(heads), implicit_base=True)
+        return tuple(item.revision for item in found)
+
+
+def revisions_down_to(script: ScriptDirectory, target: str, heads: Sequence[str]) -> tuple[str, ...]:
+    """Return the revisions that a downgrade from ``heads`` to ``target`` (as typed) covers, newest first.
+
+    :raises CommandError: as :func:`revisions_up_to`.
+    """
+    with _revision_errors(target, "downgrade"):
+        found = script.iterate_revisions(tuple(heads), target, select_for_downgrade=True)
+        return tuple(item.revision for item in found)
+
+
+def resolve_revisions(script: ScriptDirectory, name: str) -> tuple[str, ...]:
+    """Return the ids that a name as typed stands for: an id, part of one, ``head``, ``heads``, ``base``, a label.
+
+    :raises CommandError: if there is none, or several where one is wanted.
+    """
+    return tuple(item.revision for item in script.get_revisions(name) if item is not None)
+
+
+@contextmanager
+def _revision_errors(target: str, direction: str) -> Iterator[None]:
+    """Turn the graph's errors into Alembic's ``CommandError`` with the words its own commands use."""
+    try:
+        yield
+    except alembic_revision.RangeNotAncestorError as error:
+        raise CommandError(f"Destination {target} is not a valid {direction} target from current head(s)") from error
+    except alembic_revision.MultipleHeads as error:
+        raise CommandError(
+            f"Multiple head revisions are present for given argument '{target}'; please specify a specific target "
+            f"revision, '<branchname>@{target}' to narrow to a specific head, or 'heads' for all heads"
+        ) from error
+    except alembic_revision.ResolutionError as error:
+        raise CommandError(f"Can't locate revision identified by '{error.argument}'") from error
+    except alembic_revision.RevisionError as error:
+        raise CommandError(str(error.args[0])) from error
+
+
+# -- env.py -----------------------------------------------------------------------------------------
+
+
+def run_environment(
+    config: AlembicConfig,
+    script: ScriptDirectory,
+    visit: Callable[[Visit], None],
+    *,
+    as_sql: bool = False,
+    configure: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    **context_options: Any,
+) -> EnvironmentContext:
+    """Run env.py and call ``visit`` where it would run migrations, once a bind.
+
+    :param configure: may change what env.py gives to ``context.configure()``.
+    :param context_options: ``destination_rev``, ``starting_rev`` and ``tag``, for env.py files that ask.
+    :raises DatabaseUnreachable: if a bind cannot be connected to.
+    """
+    if not Path(script.env_py_location).exists():
+        raise CommandError(
+            f"There is no {script.env_py_location}. Name the folder with --directory, or type: flask db init"
+        )
+    environment = EnvironmentContext(config, script, as_sql=as_sql, fn=_nothing, dont_mutate=True, **context_options)
+    environment.context_opts[HOOKED_KEY] = True
+    names: list[str] = []
+    configured: dict[str, Any] = {}
+    base_options = dict(environment.context_opts)
+
+    def take_configure(*positional: Any, **options: Any) -> None:
+        names_of_positional = ("connection", "url", "dialect_name", "dialect_opts")
+        options.update(zip(names_of_positional, positional, strict=False))
+        environment.context_opts = dict(base_options)
+        configured.clear()
+        configured.update(options)
+        options = dict(options) if configure is None else configure(dict(options))
+        EnvironmentContext.configure(environment, **(options if as_sql else _own_transactions(options)))
+
+    def take_run_migrations(**arguments: Any) -> None:
+        name = _bind_name(configured, arguments, names)
+        names.append(name)
+        context = environment.get_context()
+        with Operations.context(context) as operations:
+            visit(Visit(name, context, operations, arguments, dict(configured)))
+
+    vars(environment)["configure"] = take_configure
+    vars(environment)["run_migrations"] = take_run_migrations
+    with _ONE_AT_A_TIME, logging_restored(), environment, connection_errors():
+        script.run_env()
+    if not names:
+        raise ConfigurationError(
+            f"{script.env_py_location} did not call context.run_migrations(), so no database was reached. "
+            "Compare it with what 'flask db init' writes."
+        )
+    return environment
+
+
+def _nothing(_heads: Any, _context: Any) -> tuple[()]:
+    return ()
+
+
+def _bind_name(configured: Mapping[str, Any], arguments: Mapping[str, Any], taken: Sequence[str]) -> str:
+    """Return the bind's name: what env.py calls the engine, else what its upgrade token says."""
+    name = arguments.get("engine_name")
+    if not isinstance(name, str):
+        token = configured.get("upgrade_token") or "upgrades"
+        name = token.removesuffix("upgrades").rstrip("_")
+    name = name or DEFAULT_BIND
+    schema = configured.get("version_table_schema")
+    if name in taken and schema:
+        name = f"{name}@{schema}"
+    number = 2
+    unique = name
+    while unique in taken:
+        unique = f"{name}-{number}"
+        number += 1
+    return unique
+
+
+def _own_transactions(options: dict[str, Any]) -> dict[str, Any]:
+    """Return env.py's options with a connection on which we can begin and commit steps ourselves."""
+    connection = options.get("connection")
+    options["transaction_per_migration"] = True
+    if connection is None:
+        return options
+    if connection.dialect.name == "sqlite":
+        options.setdefault("transactional_ddl", True)
+    if connection.in_transaction():
+        options["connection"] = _sibling(connection)
+    return options
+
+
+def _sibling(connection: Connection) -> Connection:
+    """Return another SQLAlchemy connection on the same driver connection, in no transaction.
+
+    env.py began a transaction (the multi-bind template does, on every bind) and will commit it at the
+    end. What it did so far is committed, so that its session settings stay; its own commit is then empty.
+
+    :raises ConfigurationError: for a two-phase transaction, which cannot be divided.
+    """
+    if isinstance(connection.get_transaction(), sa.engine.TwoPhaseTransaction):
+        raise ConfigurationError(
+            "env.py begins two-phase transactions (USE_TWOPHASE = True), which cannot be one transaction a step. "
+            "Set USE_TWOPHASE = False in env.py."
+        )
+    driver = connection.connection
+    driver.commit()
+    return Connection(connection.engine, connection=driver).execution_options(**connection.get_execution_options())
+
+
+@contextmanager
+def alembic_call() -> Iterator[None]:
+    """Frame a call of one of Alembic's own commands like :func:`run_environment` frames env.py."""
+    with _ONE_AT_A_TIME, logging_restored(), connection_errors():
+        yield
+
+
+@contextmanager
+def scratch_directory() -> Iterator[Callable[[Callable[[], None]], None]]:
+    """Make an empty folder the working directory for the block; gives a function that calls another outside it.
+
+    The offline part of Flask-Migrate's multi-bind env.py opens its output files in the working directory.
+    """
+    home = os.getcwd()
+
+    def outside(function: Callable[[], None]) -> None:
+        scratch = os.getcwd()
+        os.chdir(home)
+        try:
+            function()
+        finally:
+            os.chdir(scratch)
+
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            yield outside
+        finally:
+            os.chdir(home)
+
+
+@contextmanager
+def connection_errors() -> Iterator[None]:
+    """Turn a failed connection, and a driver that is not installed, into our errors.
+
+    :raises DatabaseUnreachable: the server does not answer, or refuses the login.
+    :raises DriverMissing: the URL's driver is not installed.
+    """
+    try:
+        yield
+    except sa.exc.NoSuchModuleError as error:
+        raise DriverMissing(f"The database URL names an engine that SQLAlchemy does not know: {error}") from error
+    except ModuleNotFoundError as error:
+        if error.name not in _DRIVERS:
+            raise
+        raise DriverMissing(
+            f"The database driver '{error.name}' is not installed. Type: pip install {_DRIVERS[error.name]}"
+        ) from error
+    except sa.exc.OperationalError as error:
+        if error.statement is not None:
+            raise
+        raise DatabaseUnreachable(_unreachable(error)) from error
+
+
+_DRIVERS = {
+    "psycopg": "'psycopg[binary]'",
+    "psycopg2": "psycopg2-binary",
+    "asyncpg": "asyncpg",
+    "pg8000": "pg8000",
+    "pymysql": "pymysql",
+    "MySQLdb": "mysqlclient",
+    "mysql": "mysql-connector-python",
+    "mariadb": "mariadb",
+    "pyodbc": "pyodbc",
+    "oracledb": "oracledb",
+    "cx_Oracle": "cx_Oracle",
+}
+
+
+def _unreachable(error: sa.exc.OperationalError) -> str:
+    reason = hide_secrets(" ".join(str(error.orig).split()))
+    hint = ""
+    if "password" in reason.lower() or "access denied" in reason.lower():
+        hint = (
+            " If the password is right in the app's configuration, look in env.py: str(engine.url) masks it as ***, "
+            "use engine.url.render_as_string(hide_password=False)."
+        )
+    return f"The database cannot be reached: {reason}. Check the database URL and that the server runs.{hint}"
+
+
+# -- logging ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def logging_restored() -> Iterator[None]:
+    """Let env.py configure logging for the block only, without disabling or closing anybody's loggers.
+
+    Every Flask-Migrate env.py calls ``fileConfig()``, which disables all existing loggers, closes the
+    application's handlers, and would keep writing to a stream that a test runner has closed.
+    """
+    root = logging.getLogger()
+    before = {
+        logger: (logger.level, list(logger.handlers), logger.propagate, logger.disabled)
+        for logger in [root, *_existing_loggers()]
+    }
+    original, shutdown = logging.config.fileConfig, logging.shutdown
+
+    def gentle(fname: Any, defaults: Any = None, disable_existing_loggers: bool = True, encoding: Any = None) -> None:
+        del disable_existing_loggers
+        logging.shutdown = _keep_handlers  # type: ignore[assignment]  # fileConfig closes every handler of the process through it
+        try:
+            original(fname, defaults, disable_existing_loggers=False, encoding=encoding)
+        finally:
+            logging.shutdown = shutdown
+        for name in ("alembic.runtime.migration", "alembic.runtime.plugins"):
+            logging.getLogger(name).setLevel(logging.WARNING)
+
+    logging.config.fileConfig = gentle
+    try:
+        yield
+    finally:
+        logging.config.fileConfig = original
+        for logger in [root, *_existing_loggers()]:
+            if logger in before:
+                logger.level, logger.handlers[:], logger.propagate, logger.disabled = before[logger]
+            else:
+                logger.handlers.clear()
+                logger.setLevel(logging.NOTSET)
+        logging.getLogger("alembic").manager._clear_cache()  # type: ignore[attr-defined]
+
+
+def _keep_handlers(_handlers: Any = None) -> None:
+    """Stand in for ``logging.shutdown`` while a configuration file is read."""
+
+
+def _existing_loggers() -> list[logging.Logger]:
+    return [item for item in logging.root.manager.loggerDict.values() if isinstance(item, logging.Logger)]
+
+
+@contextmanager
+def stdout_to_stderr() -> Iterator[None]:
+    """Send what revisions and env.py print to standard error: standard output is an export."""
+    with contextlib.redirect_stdout(sys.stderr):
+        yield

@@ -1,0 +1,505 @@
+"""Runs a plan: one transaction a step, recorded before and after, reported as events.
+
+The executor never plans. It runs the actions of one bind on the connection that env.py configured; the
+caller holds the run lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.runtime.migration import MigrationInfo
+from sqlalchemy.engine import Connection
+
+from .dialects import Adapter, adapter_for, first_word
+from .environment import Visit
+from .errors import MigrateError, ScriptFailed, StepFailed
+from .graph import Graph
+from .operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, muted_read, resolve_script
+from .phases import Body, PhasedFunction, body_checksum
+from .plan import Action, Direction, History, Step, pointer_after, pointer_before
+from .recorder import Recorder, Runner, describe_error
+
+Operation = Literal["upgrade", "downgrade"]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something that happened to a step, for whoever shows progress.
+
+    ``number`` of ``total`` counts the steps of the call; ``seconds`` is the time taken so far.
+    """
+
+    kind: Literal["began", "done", "failed", "passed", "output"]
+    bind: str
+    step: Step | None = None
+    number: int = 0
+    total: int = 0
+    seconds: float = 0.0
+    detail: str = ""
+
+
+Report = Callable[[Event], None]
+
+
+@dataclass(frozen=True)
+class Effects:
+    """What the executor needs from outside, so that tests need no patching."""
+
+    report: Report
+    runner: Runner
+    command: str = "flask db upgrade"
+    clock: Callable[[], float] = time.monotonic
+
+
+class Executor:
+    """Runs the actions of one bind, in order, stopping at the first that fails."""
+
+    def __init__(self, visit: Visit, graph: Graph, history: History, direction: Direction, effects: Effects) -> None:
+        self.visit = visit
+        self.graph = graph
+        self.direction: Direction = direction
+        self.effects = effects
+        self.connection = visit.connection
+        self.adapter = adapter_for(self.connection.dialect.name)
+        self.recorder = Recorder(self.connection, visit.tables, effects.runner)
+        self.heads = history.heads
+        self.records = dict(history.records)
+
+    def run(self, actions: Iterable[Action], *, first: int = 1, total: int = 0) -> int:
+        """Run the actions; return how many steps ran.
+
+        :param first: the number of the first step among the ``total`` of the call.
+        :raises StepFailed: with the error as its cause; nothing after that step ran.
+        """
+        end_reading(self.connection)
+        self.recorder.ensure_tables()
+        number = first
+        for action in actions:
+            if action.step is None:
+                with self._transaction():
+                    self._move(action)
+                self._report_passes(action)
+            else:
+                self._run_step(action, action.step, number, total)
+                number += 1
+        return number - first
+
+    def _run_step(self, action: Action, step: Step, number: int, total: int) -> None:
+        report, clock = self.effects.report, self.effects.clock
+        body = self._body(step)
+        began = clock()
+        report(Event("began", step.bind, step, number, total))
+        execution = self.recorder.record_began(self.direction, step.revision, step.phase)
+        progress = Progress(self.adapter, transactional=self.adapter.transactional(self.connection))
+        try:
+            self._run_body(action, step, body, progress)
+            with self.connection.begin():
+                self.recorder.record_ended(execution, "done", clock() - began)
+        except BaseException as error:
+            self._record_failure(execution, step, error, clock() - began, progress)
+            report(Event("failed", step.bind, step, number, total, clock() - began, describe_error(error)))
+            if isinstance(error, KeyboardInterrupt):
+                raise
+            raise self._failure(step, error, progress) from error
+        report(Event("done", step.bind, step, number, total, clock() - began))
+        self._report_passes(action)
+
+    def _run_body(self, action: Action, step: Step, body: Body | None, progress: Progress) -> None:
+        record = self.records.get((step.revision, step.phase))
+        skip = record.statement if record is not None and record.status == "failed" else 0
+        checksum = None if body is None else body_checksum(body)
+        progress.begin_at(skip)
+        if not progress.transactional:
+            # The engine commits each DDL statement: that the step began must be known before it does.
+            with self.connection.begin():
+                self._move_back(action)
+                self.recorder.record_status(step, "running", statement=skip, checksum=checksum)
+            progress.recorded = True
+        with self._transaction():
+            if progress.transactional:
+                self._move_back(action)
+            if body is not None:
+                runner = BodyRunner(self.visit.operations, skip=skip)
+                with StepOperations(self, step, runner, progress, checksum).installed():
+                    runner.run(body, self.visit.arguments)
+            self._finish(action, step)
+
+    def _finish(self, action: Action, step: Step) -> None:
+        if self.direction == "downgrade":
+            self.recorder.forget(step.revision, step.phase)
+        elif step.revision not in action.passes[:1]:
+            self.recorder.record_status(step, "done")
+        self._move(action)
+
+    def _move(self, action: Action) -> None:
+        if action.step is None:
+            self._move_back(action)
+        for revision in action.passes:
+            after = pointer_after(self.graph, self.heads, revision)
+            self.recorder.move_pointer(self.heads, after)
+            self.recorder.forget(revision)
+            self.heads = after
+            self._tell_version_applied(revision)
+
+    def _move_back(self, action: Action) -> None:
+        """Take a complete revision out of the version table, before its first undone step."""
+        if action.reopens is None:
+            return
+        after = pointer_before(self.graph, self.heads, action.reopens)
+        self.recorder.move_pointer(self.heads, after)
+        self.heads = after
+        self.recorder.forget(action.reopens)
+        own = [action.step.phase] if action.step is not None else []
+        for phase in dict.fromkeys([*action.remains, *own]):
+            self.recorder.record_status(Step(action.bind, action.reopens, phase), "done")
+        self._tell_version_applied(action.reopens)
+
+    def _tell_version_applied(self, revision: str) -> None:
+        """Call the ``on_version_apply`` callbacks that env.py configured, as Alembic does."""
+        callbacks = self.visit.context.on_version_apply_callbacks
+        script = self.visit.context.script
+        if not callbacks or script is None:
+            return
+        info = MigrationInfo(
+            revision_map=script.revision_map,
+            is_upgrade=self.direction == "upgrade",
+            is_stamp=False,
+            up_revisions=revision,
+            down_revisions=self.graph[revision].parents,
+        )
+        for callback in callbacks:
+            callback(ctx=self.visit.context, step=info, heads=set(self.heads), run_args=dict(self.visit.arguments))
+
+    def _body(self, step: Step) -> Body | None:
+        revision = self.graph[step.revision]
+        bodies = revision.upgrade if self.direction == "upgrade" else revision.downgrade
+        try:
+            return bodies.body(step.bind, step.phase)
+        except KeyError:
+            if self.direction == "upgrade":
+                raise
+            return None
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One transaction on the bind, which ``autocommit_block()`` can end and begin again."""
+        with self.visit.context.begin_transaction(_per_migration=True):
+            self.adapter.begin(self.connection)
+            yield
+
+    def _record_failure(
+        self, execution: int, step: Step, error: BaseException, duration_s: float, progress: Progress
+    ) -> None:
+        """Write what is known after a failure. The step's transaction has been rolled back."""
+        status: Literal["failed", "interrupted"] = "failed"
+        if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            status = "interrupted"
+        with contextlib.suppress(sa.exc.SQLAlchemyError), self.connection.begin():
+            if progress.recorded and progress.boundary is not None:
+                self._record_boundary(step, progress.boundary)
+            self.recorder.record_ended(execution, status, duration_s, error)
+
+    def _record_boundary(self, step: Step, boundary: int) -> None:
+        if self.direction == "downgrade":
+            if boundary == 0:
+                self.recorder.record_status(step, "done")
+        elif boundary == 0:
+            self.recorder.forget(step.revision, step.phase)
+        else:
+            checksum = body_checksum(self.graph[step.revision].upgrade.body(step.bind, step.phase))
+            self.recorder.record_status(step, "failed", statement=boundary, checksum=checksum)
+
+    def _failure(self, step: Step, error: BaseException, progress: Progress) -> StepFailed:
+        again = f"mend the cause, then type again: {self.effects.command}"
+        if progress.boundary == 0 or not progress.recorded:
+            left = "Nothing of this step is left in the database."
+        elif progress.boundary is not None and self.direction == "upgrade":
+            left = f"Its first {progress.boundary} operations are committed; the next run goes on after them."
+        else:
+            left = "Part of it is in the database. Look at it, then say how to go on."
+            again = f"flask db resolve {step.revision} {step.phase} --resume | --restart | --mark-done --reason TEXT"
+        file = self.graph[step.revision].path
+        return StepFailed(f"{step} failed: {describe_error(error)}\n{left}\nFile: {file}\nNext: {again}", step=step)
+
+    def _report_passes(self, action: Action) -> None:
+        if action.step is None:
+            for revision in (*action.passes, *filter(None, [action.reopens])):
+                self.effects.report(Event("passed", action.bind, Step(action.bind, revision, "")))
+
+
+class Progress:
+    """How far a step has come in the database itself, in operations of its body.
+
+    ``boundary`` is the number of operations that are committed; None where part of one is, or where the
+    body executed statements of its own that are. ``recorded``: the ledger has the step as begun.
+    Loose are the statements since the last operation ended: those of an operation that is still going on,
+    and those that the body sends by itself.
+    """
+
+    def __init__(self, adapter: Adapter, *, transactional: bool) -> None:
+        self.adapter = adapter
+        self.transactional = transactional
+        self.recorded = False
+        self.autocommit = False
+        self.boundary: int | None = 0
+        self._loose = 0
+        self._committed_part = False
+
+    def begin_at(self, operations: int) -> None:
+        """Note how many operations an earlier run has committed."""
+        self.boundary = operations
+
+    def committing(self, operations: int) -> None:
+        """Note that everything so far is committed now, while ``operations`` have ended."""
+        if self._loose:
+            self.boundary = None
+        elif self.boundary is not None:
+            self.boundary = operations
+
+    def statement_begins(self, statement: str, operations: int) -> None:
+        """Note that ``statement`` is sent: some engines commit before they look at it."""
+        if not self.transactional and self.adapter.commits_implicitly(statement):
+            self.committing(operations)
+
+    def statement_ended(self, statement: str) -> None:
+        """Note that the server has executed ``statement``."""
+        self._loose += 1
+        if self.autocommit or (not self.transactional and self.adapter.commits_implicitly(statement)):
+            self._committed_part = True
+
+    def operation_ended(self, operations: int) -> None:
+        """Note that an operation has ended: its statements are no longer loose."""
+        if self._committed_part and self.boundary is not None:
+            self.boundary = operations
+        self._loose = 0
+        self._committed_part = False
+
+    def failed(self) -> None:
+        """Note the failure: part of an operation may be committed."""
+        if self._committed_part:
+            self.boundary = None
+
+
+class StepOperations:
+    """What a step needs while its body runs: scripts, autocommit blocks, and the count of statements."""
+
+    def __init__(
+        self, executor: Executor, step: Step, runner: BodyRunner, progress: Progress, checksum: str | None
+    ) -> None:
+        self.executor = executor
+        self.step = step
+        self.runner = runner
+        self.progress = progress
+        self.checksum = checksum
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Serve the context's operations for the block."""
+        context = self.executor.visit.context
+        connection = self.executor.connection
+        original = context.autocommit_block
+        context.opts[RUNNER_KEY] = self
+        self.runner.ended = self.progress.operation_ended
+        vars(context)["autocommit_block"] = lambda: self._autocommit_block(original)
+        sa.event.listen(connection, "before_cursor_execute", self._before)
+        sa.event.listen(connection, "after_cursor_execute", self._after)
+        try:
+            yield
+        except BaseException:
+            self.progress.failed()
+            raise
+        finally:
+            sa.event.remove(connection, "before_cursor_execute", self._before)
+            sa.event.remove(connection, "after_cursor_execute", self._after)
+            vars(context).pop("autocommit_block", None)
+            context.opts.pop(RUNNER_KEY, None)
+
+    def _before(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if self.runner.muted:
+            raise muted_read()
+        if _is_foreign_keys_pragma(connection, statement):
+            # Inside a transaction SQLite ignores this pragma without a word (pragma.html#pragma_foreign_keys),
+            # and a batch operation that relies on it would cascade its DROP TABLE into other tables.
+            self._commit_so_far()
+            connection.connection.commit()
+            self.progress.transactional = False
+        self.progress.statement_begins(statement, self.runner.finished)
+
+    def _after(self, _connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if first_word(statement) not in _READS:
+            self.progress.statement_ended(statement)
+
+    @contextmanager
+    def _autocommit_block(self, original: Callable[[], Any]) -> Iterator[None]:
+        self._commit_so_far()
+        with original():
+            outer, self.progress.autocommit = self.progress.autocommit, True
+            try:
+                yield
+            finally:
+                self.progress.autocommit = outer
+        self.executor.adapter.begin(self.executor.connection)
+
+    def _commit_so_far(self) -> None:
+        """Note in the ledger that the step began: what it did so far is committed next."""
+        self._quietly("running", self.runner.finished)
+        self.progress.recorded = True
+        self.progress.committing(self.runner.finished)
+
+    def _quietly(self, status: str, operations: int) -> None:
+        """Write the step's ledger row without counting it as a statement of the body."""
+        connection = self.executor.connection
+        sa.event.remove(connection, "after_cursor_execute", self._after)
+        try:
+            self.executor.recorder.record_status(self.step, status, statement=operations, checksum=self.checksum)
+        finally:
+            sa.event.listen(connection, "after_cursor_execute", self._after)
+
+    def run_script(self, operations: Operations, operation: ExecuteScriptOp) -> None:
+        """Commit the work so far, run the program, and go on in a new transaction."""
+        script = operations.migration_context.script
+        assert script is not None
+        path = resolve_script(Path(script.dir).absolute(), operation.path)
+        with operations.migration_context.autocommit_block():
+            run_script(path, operation, self._script_environment(), Path(script.dir), self._output)
+            # Recorded by itself, at once: a program that succeeded must not run again.
+            self._quietly("running", self.runner.finished + 1)
+            self.progress.committing(self.runner.finished + 1)
+
+    def run_phased(self, operations: Operations, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
+        """Refuse: a body must not call another revision's ``upgrade()``."""
+        del operations, arguments
+        raise MigrateError(
+            f"A body called {function.__name__}() of revision {function.revision}; call a helper instead."
+        )
+
+    def _output(self, line: str) -> None:
+        self.executor.effects.report(Event("output", self.step.bind, self.step, detail=line))
+
+    def _script_environment(self) -> dict[str, str]:
+        engine = self.executor.connection.engine
+        return {
+            **os.environ,
+            "MIGRATE_DATABASE_URL": engine.url.render_as_string(hide_password=False),
+            "MIGRATE_BIND": self.step.bind,
+            "MIGRATE_REVISION": self.step.revision,
+            "MIGRATE_PHASE": self.step.phase,
+            "MIGRATE_DIRECTION": self.executor.direction,
+        }
+
+
+def _is_foreign_keys_pragma(connection: Connection, statement: str) -> bool:
+    if connection.dialect.name != "sqlite":
+        return False
+    words = statement.lower().replace("=", " ").split()
+    return words[:1] == ["pragma"] and len(words) > 2 and words[1].rpartition(".")[2] == "foreign_keys"
+
+
+def end_reading(connection: Connection) -> None:
+    """End the transaction that reading began by itself, so that a step can begin its own."""
+    if connection.in_transaction():
+        connection.commit()
+
+
+_READS = frozenset({"select", "show", "pragma", "explain", "describe", "desc"})
+
+_INTERPRETERS = {".py": [sys.executable], ".sh": ["sh"]}
+
+
+def run_script(
+    path: Path,
+    operation: ExecuteScriptOp,
+    environment: Mapping[str, str],
+    directory: Path,
+    output: Callable[[str], None],
+) -> None:
+    """Run a program in its own process group, its output line by line to ``output``.
+
+    :raises ScriptFailed: if it cannot be started, ends with another status than 0, or takes longer than
+        the operation's ``timeout`` seconds; the whole group is killed then.
+    """
+    command = [*_INTERPRETERS.get(path.suffix, []), str(path), *operation.args]
+    try:
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=dict(environment),
+            cwd=directory.absolute(),
+            start_new_session=True,
+        )
+    except OSError as error:
+        raise ScriptFailed(
+            f"The script {operation.path} cannot be started: {error.strerror}. Give it an ending that names its "
+            "interpreter (.py, .sh), or a #! line and the exec bit.",
+            path=operation.path,
+            returncode=None,
+        ) from error
+    last = _stream(process, operation, output)
+    if process.returncode:
+        said = f" Its last words: {last}" if last else ""
+        raise ScriptFailed(
+            f"The script {operation.path} ended with status {process.returncode}.{said}",
+            path=operation.path,
+            returncode=process.returncode,
+        )
+
+
+def _stream(process: subprocess.Popen[bytes], operation: ExecuteScriptOp, output: Callable[[str], None]) -> str:
+    """Pass the program's output on until it ends; return its last line."""
+    overdue = threading.Event()
+
+    def kill() -> None:
+        overdue.set()
+        _kill_group(process)
+
+    timer = threading.Timer(operation.timeout, kill) if operation.timeout is not None else None
+    last = ""
+    try:
+        if timer is not None:
+            timer.start()
+        assert process.stdout is not None
+        for line in process.stdout:
+            text = line.decode("utf-8", "replace").rstrip("\r\n")
+            last = text.strip() or last
+            output(text)
+        process.wait()
+    except BaseException:
+        _kill_group(process)
+        raise
+    finally:
+        if timer is not None:
+            timer.cancel()
+        if process.stdout is not None:
+            process.stdout.close()
+        process.wait()
+    if overdue.is_set():
+        raise ScriptFailed(
+            f"The script {operation.path} took longer than its timeout of {operation.timeout} s and was killed.",
+            path=operation.path,
+            returncode=process.returncode,
+        )
+    return last
+
+
+def _kill_group(process: subprocess.Popen[bytes]) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        if hasattr(os, "killpg"):
+            os.killpg(process.pid, signal.SIGKILL)
+        else:  # pragma: no cover  (Windows)
+            process.kill()

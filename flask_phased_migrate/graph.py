@@ -1,0 +1,269 @@
+"""The revision files as one immutable value: who comes from whom, in which order.
+
+Everything here is about ids. Which of them are applied is :mod:`flask_phased_migrate.plan`'s business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from .errors import RevisionFileError
+from .phases import Bodies, Phases, read_bodies
+
+
+@dataclass(frozen=True)
+class Revision:
+    """One revision file.
+
+    ``down`` are the ids it revises, ``depends_on`` the ids it needs besides; ``labels`` the branch labels
+    written in the file itself.
+    """
+
+    id: str
+    down: tuple[str, ...] = ()
+    depends_on: tuple[str, ...] = ()
+    labels: tuple[str, ...] = ()
+    message: str = ""
+    doc: str = ""
+    path: str = ""
+    upgrade: Bodies = field(default_factory=Bodies)
+    downgrade: Bodies = field(default_factory=Bodies)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The ids that must be applied first: ``down``, then ``depends_on``."""
+        return tuple(dict.fromkeys(self.down + self.depends_on))
+
+    @property
+    def is_merge(self) -> bool:
+        """Whether the revision joins several lines."""
+        return len(self.down) > 1
+
+
+@dataclass(frozen=True)
+class Graph:
+    """All revisions by id, in the order in which they were read (by file name)."""
+
+    revisions: Mapping[str, Revision] = field(default_factory=dict)
+
+    def __contains__(self, revision: object) -> bool:
+        return revision in self.revisions
+
+    def __getitem__(self, revision: str) -> Revision:
+        return self.revisions[revision]
+
+    def __len__(self) -> int:
+        return len(self.revisions)
+
+    @cached_property
+    def children(self) -> Mapping[str, tuple[str, ...]]:
+        """For each id the ids that revise it (``depends_on`` left out)."""
+        found: dict[str, list[str]] = {name: [] for name in self.revisions}
+        for revision in self.revisions.values():
+            for parent in revision.down:
+                found[parent].append(revision.id)
+        return {name: tuple(ids) for name, ids in found.items()}
+
+    @cached_property
+    def heads(self) -> tuple[str, ...]:
+        """The ids that nothing revises."""
+        return tuple(name for name, ids in self.children.items() if not ids)
+
+    @cached_property
+    def bases(self) -> tuple[str, ...]:
+        """The ids that revise nothing."""
+        return tuple(revision.id for revision in self.revisions.values() if not revision.down)
+
+    @cached_property
+    def _bit(self) -> dict[str, int]:
+        return {name: 1 << position for position, name in enumerate(self.revisions)}
+
+    @cached_property
+    def _ancestor_bits(self) -> dict[str, int]:
+        """For each id the bits of its ancestors through ``down`` and ``depends_on``, itself left out."""
+        bits: dict[str, int] = {}
+        for name in self._parents_first():
+            mask = 0
+            for parent in self.revisions[name].parents:
+                mask |= bits[parent] | self._bit[parent]
+            bits[name] = mask
+        return bits
+
+    def _parents_first(self) -> list[str]:
+        waiting = {name: len(revision.parents) for name, revision in self.revisions.items()}
+        followers: dict[str, list[str]] = {name: [] for name in self.revisions}
+        for revision in self.revisions.values():
+            for parent in revision.parents:
+                followers[parent].append(revision.id)
+        ready = [name for name, count in waiting.items() if not count]
+        order = []
+        while ready:
+            name = ready.pop()
+            order.append(name)
+            for follower in followers[name]:
+                waiting[follower] -= 1
+                if not waiting[follower]:
+                    ready.append(follower)
+        return order
+
+    @cached_property
+    def _walked_parents(self) -> dict[str, tuple[str, ...]]:
+        """For each id its parents, without a dependency that its own line has already: as Alembic walks."""
+        inherited: dict[str, int] = {}
+        walked = {}
+        for name in self._parents_first():
+            revision = self.revisions[name]
+            mask = 0
+            for parent in revision.down:
+                mask |= inherited[parent] | self._mask(self.revisions[parent].depends_on)
+            inherited[name] = mask
+            walked[name] = tuple(
+                parent for parent in revision.parents if parent in revision.down or not mask & self._bit[parent]
+            )
+        return walked
+
+    def _mask(self, ids: Iterable[str]) -> int:
+        mask = 0
+        for name in ids:
+            mask |= self._bit[name]
+        return mask
+
+    def _names(self, mask: int) -> frozenset[str]:
+        return frozenset(name for name, bit in self._bit.items() if mask & bit)
+
+    def ancestors(self, *ids: str) -> frozenset[str]:
+        """Return every id that one of ``ids`` needs, through ``down`` and ``depends_on``; not ``ids``."""
+        mask = 0
+        for name in ids:
+            mask |= self._ancestor_bits[name]
+        return self._names(mask & ~self._mask(ids))
+
+    def closure(self, ids: Iterable[str]) -> frozenset[str]:
+        """Return ``ids`` and all their ancestors."""
+        mask = 0
+        for name in ids:
+            mask |= self._ancestor_bits[name] | self._bit[name]
+        return self._names(mask)
+
+    def is_ancestor(self, older: str, newer: str) -> bool:
+        """Return whether ``newer`` needs ``older``."""
+        return bool(self._ancestor_bits[newer] & self._bit[older])
+
+    def order(self, ids: Collection[str]) -> tuple[str, ...]:
+        """Return ``ids`` with every revision after what it needs: the order of an upgrade.
+
+        Lines are followed as far as they go before another begins, as Alembic does, and ties go by the
+        order of the files. It never depends on the hash seed.
+        """
+        return tuple(reversed(self.newest_first(ids)))
+
+    def newest_first(self, ids: Collection[str]) -> tuple[str, ...]:
+        """Return ``ids`` with every revision before what it needs: the order of a listing."""
+        walked = self._walk(set(ids))
+        if len(walked) == len(set(ids)):
+            return walked
+        # The selection has gaps, so the walk cannot reach all of it: take it out of the whole order.
+        chosen = set(ids)
+        return tuple(name for name in self._walk(set(self.revisions)) if name in chosen)
+
+    def _walk(self, todo: set[str]) -> tuple[str, ...]:
+        needed = 0
+        for name in todo:
+            needed |= self._ancestor_bits[name]
+        tips = [name for name in self.revisions if name in todo and not needed & self._bit[name]]
+        output: list[str] = []
+        position = 0
+        while tips:
+            candidate = tips[position]
+            blocker = self._tip_above(candidate, position, tips)
+            if blocker is not None:
+                position = blocker
+                continue
+            if candidate in todo:
+                output.append(candidate)
+                todo.discard(candidate)
+            following = [name for name in self._walked_parents[candidate] if name in todo and name not in tips]
+            if following:
+                tips[position] = following[0]
+                tips.extend(following[1:])
+            else:
+                del tips[position]
+                position = max(position - 1, 0)
+        return tuple(output)
+
+    def _tip_above(self, candidate: str, position: int, tips: list[str]) -> int | None:
+        """Return the position of the first other tip that needs ``candidate``."""
+        bit = self._bit[candidate]
+        for index, tip in enumerate(tips):
+            if index != position and self._ancestor_bits[tip] & bit:
+                return index
+        return None
+
+
+def build_graph(scripts: Iterable[Any], phases: Phases, resolve: Callable[[str], str]) -> Graph:
+    """Return the :class:`Graph` of Alembic ``Script`` objects, in their order.
+
+    :param resolve: turns what a ``depends_on`` names (an id, part of one, a branch label) into an id.
+    :raises RevisionFileError: if a file's dependency cannot be found.
+    """
+    revisions = {}
+    for script in scripts:
+        module = script.module
+        own_phase = getattr(module, "phase", None)
+        revisions[script.revision] = Revision(
+            id=script.revision,
+            down=_as_tuple(script.down_revision),
+            depends_on=_resolved(script, resolve),
+            labels=tuple(sorted(_as_tuple(getattr(module, "branch_labels", None)))),
+            message=script.doc or "",
+            doc=script.longdoc or "",
+            path=script.path,
+            upgrade=read_bodies(getattr(module, "upgrade", None), "upgrade", phases, own_phase),
+            downgrade=read_bodies(getattr(module, "downgrade", None), "downgrade", phases, own_phase),
+            attributes={name: value for name, value in vars(module).items() if not name.startswith("_")},
+        )
+    _check_links(revisions)
+    return Graph(revisions)
+
+
+def _resolved(script: Any, resolve: Callable[[str], str]) -> tuple[str, ...]:
+    found = []
+    for name in _as_tuple(script.dependencies):
+        try:
+            found.append(resolve(name))
+        except Exception as error:
+            raise RevisionFileError(
+                f"{script.path}: depends_on names '{name}', which no revision file has.", path=script.path
+            ) from error
+    return tuple(dict.fromkeys(found))
+
+
+def _check_links(revisions: Mapping[str, Revision]) -> None:
+    """Raise RevisionFileError for a parent without a file, or revisions that need each other."""
+    for revision in revisions.values():
+        for parent in revision.parents:
+            if parent not in revisions:
+                word = "down_revision" if parent in revision.down else "depends_on"
+                raise RevisionFileError(
+                    f"{revision.path}: {word} names '{parent}', which no revision file has.", path=revision.path
+                )
+    left = set(revisions).difference(Graph(revisions)._parents_first())
+    if left:
+        # What waits for a circle is left as well; what nothing left needs is not part of one.
+        while idle := left.difference(*(revisions[name].parents for name in left)):
+            left -= idle
+        circle = [name for name in revisions if name in left]
+        path = revisions[circle[0]].path
+        raise RevisionFileError(f"{path}: these revisions need each other: {', '.join(circle)}.", path=path)
+
+
+def _as_tuple(value: Any) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if isinstance(value, str):
+        return (value,)
+    return tuple(value)

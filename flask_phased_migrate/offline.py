@@ -1,0 +1,577 @@
+"""SQL without a database: bodies to statements, statements to text, and the migration data.
+
+A statement is caught where Alembic compiles it, never cut out of text. The bookkeeping in a phase's SQL is
+made from the same plan and the same statements as an online run, so that both leave the same rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from alembic.util import CommandError
+from sqlalchemy.schema import CreateTable
+
+from .dialects import utc_now
+from .environment import Visit
+from .errors import MigrateError, Refused
+from .graph import Graph, Revision
+from .operations import (
+    PHASE_MARKER,
+    RUNNER_KEY,
+    SCRIPT_MARKER,
+    BodyRunner,
+    ExecuteScriptOp,
+    marked_path,
+    resolve_script,
+)
+from .phases import Phases
+from .plan import (
+    Action,
+    Direction,
+    History,
+    Plan,
+    Step,
+    coded_phases,
+    plan_downgrade,
+    plan_upgrade,
+    pointer_after,
+    pointer_before,
+    simulate,
+)
+from .recorder import ledger_forget, pointer_move
+
+Kind = Literal["sql", "script", "marker", "comment", "begin", "commit", "bookkeeping", "raw"]
+Markers = Literal["all", "phased", "none"]
+
+_NO_PARAMETERS: Mapping[str, Any] = {}
+_WITH_TRANSACTIONS = frozenset({"postgresql", "sqlite", "mysql", "mariadb"})
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One piece of exported SQL: its text is whole, terminator included.
+
+    ``path`` is the script of a ``script``, relative to the migrations folder.
+    """
+
+    kind: Kind
+    text: str
+    revision: str | None = None
+    phase: str | None = None
+    path: str | None = None
+
+
+@dataclass(frozen=True)
+class MigrationData:
+    """The SQL of one revision by phase, for tools that run it piece by piece."""
+
+    revision: Revision
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    phases: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return alembic-offline's shape."""
+        down = self.revision.down
+        return {
+            "revision": self.revision.id,
+            "down_revision": None if not down else down[0] if len(down) == 1 else down,
+            "attributes": dict(self.attributes),
+            "phases": {
+                name: {"name": name, "steps": [dict(step) for step in steps]} for name, steps in self.phases.items()
+            },
+            "depends_on": list(self.revision.depends_on),
+            "branch_labels": list(self.revision.labels),
+        }
+
+
+class Exporter:
+    """Writes the SQL of one bind. Bodies run with a context that has no connection."""
+
+    def __init__(self, visit: Visit, graph: Graph, phases: Phases) -> None:
+        self.visit = visit
+        self.graph = graph
+        self.phases = phases
+        self.bind = visit.bind
+        self.dialect = visit.context.dialect
+        self.statements: list[Statement] = []
+        self._revision: str | None = None
+        self._phase: str | None = None
+
+    # -- layouts --------------------------------------------------------------------------------
+
+    def export_all(
+        self, revisions: Iterable[str], heads: frozenset[str], direction: Direction, *, markers: Markers = "all"
+    ) -> tuple[Statement, ...]:
+        """Return all phases, revision by revision, in the layout of ``alembic upgrade --sql``.
+
+        ``heads`` are the version table's rows at the start.
+        """
+        context = self.visit.context
+        per_revision = bool(self.visit.options.get("transaction_per_migration"))
+        framed = context.impl.transactional_ddl
+        if framed and not per_revision:
+            self._begin()
+        for name in revisions:
+            if framed and per_revision:
+                self._begin()
+            if not heads and direction == "upgrade":
+                self._bookkeeping(CreateTable(self.visit.tables.version))
+            heads = self._export_revision(name, heads, direction, markers)
+            if framed and per_revision:
+                self._commit()
+        self._revision = self._phase = None
+        if framed and not per_revision:
+            self._commit()
+        return tuple(self.statements)
+
+    def _export_revision(
+        self, name: str, heads: frozenset[str], direction: Direction, markers: Markers
+    ) -> frozenset[str]:
+        revision = self.graph[name]
+        self._revision = name
+        self._phase = None
+        self._add("comment", f"-- Running {running(revision, direction)}")
+        bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
+        for phase in self._phases_of(revision, direction):
+            self._phase = phase
+            if markers == "all" or (markers == "phased" and bodies.phased):
+                self._add("marker", PHASE_MARKER.format(phase))
+            self._run_body(revision, phase, direction)
+        if markers == "all":
+            self._phase = self._last_phase(revision, direction)
+        after = pointer_after if direction == "upgrade" else pointer_before
+        moved = after(self.graph, heads, name)
+        for statement in pointer_move(self.visit.tables, heads, moved):
+            self._bookkeeping(statement)
+        return moved
+
+    def _phases_of(self, revision: Revision, direction: Direction) -> tuple[str, ...]:
+        bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
+        names = bodies.phases(self.bind)
+        known = [name for name in self.phases.names if name in names]
+        known += [name for name in names if name not in self.phases.names]
+        return tuple(known) if direction == "upgrade" else tuple(reversed(known))
+
+    def _last_phase(self, revision: Revision, direction: Direction) -> str:
+        phases = self._phases_of(revision, direction)
+        if not phases:
+            return self.phases.default
+        bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
+        return self.phases.names[-1] if bodies.phased and direction == "upgrade" else phases[-1]
+
+    def export_step(self, step: Step, direction: Direction) -> tuple[Statement, ...]:
+        """Return the statements of one step alone.
+
+        :raises Refused: if its body cannot be exported.
+        """
+        self._revision, self._phase = step.revision, step.phase
+        self._run_body(self.graph[step.revision], step.phase, direction)
+        return tuple(self.statements)
+
+    def export_pointer(self, heads: frozenset[str], after: frozenset[str]) -> tuple[Statement, ...]:
+        """Return the SQL that turns the version table's rows from ``heads`` into ``after``."""
+        if self.visit.context.impl.transactional_ddl:
+            self._begin()
+        if not heads:
+            self._bookkeeping(CreateTable(self.visit.tables.version))
+        for statement in pointer_move(self.visit.tables, heads, after):
+            self._bookkeeping(statement)
+        if self.visit.context.impl.transactional_ddl:
+            self._commit()
+        return tuple(self.statements)
+
+    def export_phase(self, plan: Plan, heads: frozenset[str]) -> tuple[Statement, ...]:
+        """Return the SQL of a plan of one phase: a guarded transaction a step, with its bookkeeping.
+
+        ``heads`` are the version table's rows when the phase begins.
+        """
+        tables = self.visit.tables
+        for table in (tables.version, tables.ledger, tables.journal):
+            self._bookkeeping(CreateTable(table, if_not_exists=True))
+        for action in plan.actions:
+            self._revision, self._phase = (
+                (action.step.revision, action.step.phase) if action.step else (None, plan.phase)
+            )
+            heads = self._export_action(action, heads, plan.direction)
+        self._revision = self._phase = None
+        return tuple(self.statements)
+
+    def _export_action(self, action: Action, heads: frozenset[str], direction: Direction) -> frozenset[str]:
+        step = action.step
+        if step is None:
+            names = ", ".join((*action.passes, *filter(None, [action.reopens])))
+            self._add("comment", f"-- The version table moves: {names}")
+        else:
+            self._add("marker", PHASE_MARKER.format(step.phase))
+            self._add("comment", f"-- Running {running(self.graph[step.revision], direction)}")
+        self._begin()
+        heads = self._move_back(action, heads)
+        if step is not None:
+            if direction == "upgrade":
+                self._bookkeeping(self._guard(step))
+            self._run_body(self.graph[step.revision], step.phase, direction)
+            self._end_step(action, step, direction)
+        for name in action.passes:
+            moved = pointer_after(self.graph, heads, name)
+            for statement in pointer_move(self.visit.tables, heads, moved):
+                self._bookkeeping(statement)
+            self._bookkeeping(ledger_forget(self.visit.tables, name))
+            heads = moved
+        self._commit()
+        return heads
+
+    def _move_back(self, action: Action, heads: frozenset[str]) -> frozenset[str]:
+        if action.reopens is None:
+            return heads
+        moved = pointer_before(self.graph, heads, action.reopens)
+        for statement in pointer_move(self.visit.tables, heads, moved):
+            self._bookkeeping(statement)
+        ledger = self.visit.tables.ledger
+        for phase in action.remains:
+            self._bookkeeping(
+                sa.insert(ledger).values(
+                    revision=action.reopens, phase=phase, status="done", statement=0, finished_at=utc_now()
+                )
+            )
+        return moved
+
+    def _end_step(self, action: Action, step: Step, direction: Direction) -> None:
+        ledger, journal = self.visit.tables.ledger, self.visit.tables.journal
+        if direction == "downgrade":
+            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase))
+        elif step.revision not in action.passes:
+            self._bookkeeping(
+                sa.update(ledger)
+                .values(status="done", finished_at=utc_now())
+                .where(ledger.c.revision == step.revision, ledger.c.phase == step.phase)
+            )
+        self._bookkeeping(
+            sa.insert(journal).values(
+                revision=step.revision,
+                phase=step.phase,
+                operation=direction,
+                status="done",
+                started_at=utc_now(),
+                finished_at=utc_now(),
+            )
+        )
+
+    def _guard(self, step: Step) -> sa.Insert:
+        """Return an INSERT that fails unless the step may run now, and records that it began.
+
+        Its status is NULL, which the column refuses, when an earlier phase is not recorded as done or the
+        version table has passed the revision; a second run while in flight meets the primary key.
+        """
+        ledger, version = self.visit.tables.ledger, self.visit.tables.version
+        revision = self.graph[step.revision]
+        earlier = [q for q in self.phases.before(step.phase) if q in coded_phases(revision, self.bind, self.phases)]
+        passed = sorted(name for name in self.graph.revisions if self.graph.is_ancestor(step.revision, name))
+        conditions = [
+            ~sa.exists(sa.select(sa.literal_column("1")).select_from(version)).where(
+                version.c.version_num.in_([step.revision, *passed])
+            )
+        ]
+        if earlier:
+            done = ledger.alias("done")
+            counted = (
+                sa.select(sa.func.count())
+                .select_from(done)
+                .where(done.c.revision == step.revision, done.c.phase.in_(earlier), done.c.status == "done")
+            )
+            conditions.append(counted.scalar_subquery() == sa.literal_column(str(len(earlier))))
+        values = sa.select(
+            sa.literal(step.revision),
+            sa.literal(step.phase),
+            sa.case((sa.and_(*conditions), sa.literal("running"))),
+            sa.literal_column("0"),
+            utc_now(),
+        )
+        return sa.insert(ledger).from_select(["revision", "phase", "status", "statement", "started_at"], values)
+
+    # -- running bodies ---------------------------------------------------------------------------
+
+    def _run_body(self, revision: Revision, phase: str, direction: Direction) -> None:
+        bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
+        try:
+            body = bodies.body(self.bind, phase)
+        except KeyError:
+            return
+        operations = self.visit.operations
+        with self._catching(), _export_errors(revision):
+            BodyRunner(operations).run(body, self.visit.arguments)
+
+    @contextmanager
+    def _catching(self) -> Iterator[None]:
+        """Catch what the context writes, at the one place where Alembic compiles a statement."""
+        context = self.visit.context
+        impl = context.impl
+        own: dict[str, Any] = {
+            "_exec": self._execute,
+            "static_output": lambda text: self._add("raw", text),
+            "emit_begin": self._begin,
+            "emit_commit": self._commit,
+        }
+        vars(impl).update(own)
+        context.opts[RUNNER_KEY] = self
+        try:
+            yield
+        finally:
+            for name in own:
+                vars(impl).pop(name, None)
+            context.opts.pop(RUNNER_KEY, None)
+
+    def run_script(self, operations: Any, operation: ExecuteScriptOp) -> None:
+        """Note a script operation."""
+        path = marked_path(_script_folder(operations), operation.path)
+        self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
+
+    def _execute(
+        self,
+        construct: Any,
+        execution_options: Any = None,
+        multiparams: Sequence[Mapping[str, Any]] | None = None,
+        params: Mapping[str, Any] = _NO_PARAMETERS,
+    ) -> None:
+        del execution_options
+        if multiparams or params:
+            raise TypeError("SQL parameters not allowed with as_sql")
+        self._add("sql", self._compile(construct))
+
+    def _compile(self, construct: Any) -> str:
+        """Return a construct's text, exactly, with its terminator."""
+        if isinstance(construct, str):
+            construct = sa.text(construct)
+        if isinstance(construct, sa.Insert) and not construct._returning:
+            # Without this the insert asks for the new key back (RETURNING), which nobody reads.
+            construct = construct.inline()
+        options = {} if isinstance(construct, sa.schema.ExecutableDDLElement) else {"literal_binds": True}
+        text = str(construct.compile(dialect=self.dialect, compile_kwargs=options)).strip()
+        return self._terminated(text)
+
+    def _terminated(self, text: str) -> str:
+        impl = self.visit.context.impl
+        terminator = impl.command_terminator
+        if terminator and not text.endswith(terminator):
+            # A comment on the last line would swallow the terminator.
+            text += ("\n" if "--" in text.rpartition("\n")[2] else "") + terminator
+        separator = getattr(impl, "batch_separator", "")
+        return f"{text}\n\n{separator}" if separator else text
+
+    # -- writing ------------------------------------------------------------------------------------
+
+    def _bookkeeping(self, construct: Any) -> None:
+        self._add("bookkeeping", self._compile(construct))
+
+    def _begin(self) -> None:
+        if self.dialect.name == "mssql":
+            self._add("begin", "BEGIN TRANSACTION;")
+        elif self.dialect.name in _WITH_TRANSACTIONS:
+            self._add("begin", "BEGIN;")
+
+    def _commit(self) -> None:
+        if self.dialect.name == "mssql":
+            self._add("commit", self._terminated("COMMIT;"))
+        elif self.dialect.name in _WITH_TRANSACTIONS:
+            self._add("commit", "COMMIT;")
+
+    def _add(self, kind: Kind, text: str) -> None:
+        self.statements.append(Statement(kind, text, self._revision, self._phase))
+
+
+def _script_folder(operations: Any) -> Path:
+    return Path(operations.migration_context.script.dir).absolute()
+
+
+@contextmanager
+def _export_errors(revision: Revision) -> Iterator[None]:
+    """Name the revision and line of a body that cannot be exported.
+
+    :raises Refused: for a body that reads the database; for a broken one too: nothing was executed.
+    """
+    try:
+        yield
+    except MigrateError:
+        raise
+    except Exception as error:
+        line = _line_in(revision.path, error)
+        where = f"{revision.path}, line {line}" if line else revision.path
+        reason = " ".join(str(error).split())
+        if isinstance(error, AttributeError) and "'NoneType'" in reason:
+            reason = "it reads the database, and an export has none. Guard that part with context.is_offline_mode()"
+        elif isinstance(error, CommandError) and "live database connection" in reason:
+            reason = "a batch operation has to read the table's structure. Give batch_alter_table() a copy_from table"
+        else:
+            reason = f"{type(error).__name__}: {reason}"
+        raise Refused(f"{where}: revision {revision.id} cannot be exported as SQL: {reason}.") from error
+
+
+def _line_in(path: str, error: BaseException) -> int:
+    line, trace = 0, error.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_code.co_filename == path:
+            line = trace.tb_lineno
+        trace = trace.tb_next
+    return line
+
+
+def running(revision: Revision, direction: Direction) -> str:
+    """Return the words of Alembic's comment for a revision: ``upgrade 1 -> 2``."""
+    down = ", ".join(revision.down)
+    return f"upgrade {down} -> {revision.id}" if direction == "upgrade" else f"downgrade {revision.id} -> {down}"
+
+
+def render_sql(statements: Iterable[Statement]) -> str:
+    """Return the text of an export: each statement and an empty line."""
+    return "".join(f"{statement.text}\n\n" for statement in statements)
+
+
+def offline_options(options: dict[str, Any], dialect_name: str | None, sink: Any) -> dict[str, Any]:
+    """Return env.py's offline options with literals written out, exact text, and our sink for stray output.
+
+    ``named`` parameters keep a percent sign single; the drivers' own styles would double it.
+    """
+    options = dict(options, literal_binds=True, output_buffer=sink)
+    options["dialect_opts"] = dict(options.get("dialect_opts") or {}, paramstyle="named")
+    if dialect_name is not None:
+        options.pop("connection", None)
+        options.update(url=None, dialect_name=dialect_name)
+    return options
+
+
+def start_history(
+    graph: Graph, phases: Phases, bind: str, heads: Iterable[str], covered: Collection[str], before: str | None
+) -> History:
+    """Return the history that a phase's SQL expects: every earlier phase of the range was run in turn."""
+    history = History(bind, frozenset(heads))
+    for name in phases.before(before) if before is not None else ():
+        plan = plan_upgrade(graph, history, phases, covered, phase=name)
+        if plan.blocked:
+            raise_blocked(plan)
+        history = simulate(graph, history, plan.actions)
+    return history
+
+
+def raise_blocked(plan: Plan) -> None:
+    """Refuse a plan that is blocked.
+
+    :raises Refused: with the reasons.
+    """
+    if plan.blocked:
+        raise Refused("\n".join(block.because for block in plan.blocked), plan=plan)
+
+
+def plan_export(
+    graph: Graph,
+    phases: Phases,
+    bind: str,
+    heads: Iterable[str],
+    covered: Collection[str],
+    *,
+    direction: Direction,
+    phase: str | None,
+    binds: Collection[str],
+) -> tuple[Plan, frozenset[str]]:
+    """Return the plan of an export and the version table's rows that it starts from.
+
+    :raises Refused: if a revision's file makes a mistake.
+    """
+    if direction == "upgrade":
+        history = start_history(graph, phases, bind, heads, covered, phase)
+        plan = plan_upgrade(graph, history, phases, covered, phase=phase, binds=binds)
+    else:
+        history = _downgrade_history(graph, phases, bind, heads, covered, phase)
+        plan = plan_downgrade(graph, history, phases, covered, phase=phase, binds=binds)
+    raise_blocked(plan)
+    return plan, history.heads
+
+
+def _downgrade_history(
+    graph: Graph, phases: Phases, bind: str, heads: Iterable[str], covered: Collection[str], phase: str | None
+) -> History:
+    history = History(bind, frozenset(heads))
+    for name in reversed(phases.after(phase)) if phase is not None else ():
+        plan = plan_downgrade(graph, history, phases, covered, phase=name)
+        raise_blocked(plan)
+        history = simulate(graph, history, plan.actions, direction="downgrade")
+    return history
+
+
+# -- migration data -----------------------------------------------------------------------------------
+
+
+def migration_data(
+    statements: Iterable[Statement],
+    graph: Graph,
+    phases: Phases,
+    bind: str,
+    *,
+    dialect_name: str,
+    folder: Path,
+    attributes: Callable[[Revision], Mapping[str, Any]],
+) -> tuple[MigrationData, ...]:
+    """Return the data of each revision that ``statements`` (of :meth:`Exporter.export_all`) come from."""
+    by_revision: dict[str, list[Statement]] = {}
+    for statement in statements:
+        if statement.revision is not None and statement.kind not in ("begin", "commit", "marker"):
+            by_revision.setdefault(statement.revision, []).append(statement)
+    return tuple(
+        MigrationData(
+            graph[name], attributes(graph[name]), _phase_steps(graph[name], found, phases, bind, dialect_name, folder)
+        )
+        for name, found in by_revision.items()
+    )
+
+
+def _phase_steps(
+    revision: Revision, statements: Sequence[Statement], phases: Phases, bind: str, dialect_name: str, folder: Path
+) -> dict[str, tuple[Mapping[str, str], ...]]:
+    coded = coded_phases(revision, bind, phases)
+    first = coded[0] if coded else phases.default
+    grouped: dict[str, list[Statement]] = {name: [] for name in dict.fromkeys((*phases.names, *coded)) if name in coded}
+    for statement in statements:
+        grouped.setdefault(statement.phase or first, []).append(statement)
+    order = {name: position for position, name in enumerate((*phases.names, *coded))}
+    return {
+        name: _steps(grouped[name], dialect_name, folder)
+        for name in sorted(grouped, key=lambda item: order.get(item, len(order)))
+        if grouped[name]
+    }
+
+
+def _steps(statements: Sequence[Statement], dialect_name: str, folder: Path) -> tuple[Mapping[str, str], ...]:
+    steps: list[Mapping[str, str]] = []
+    gathered: list[Statement] = []
+
+    def flush() -> None:
+        if gathered:
+            steps.append({"type": dialect_name, "script": render_sql(gathered).strip()})
+            gathered.clear()
+
+    for statement in statements:
+        if statement.kind == "script" and statement.path is not None:
+            flush()
+            text = resolve_script(folder, statement.path).read_bytes().decode("utf-8", "surrogateescape")
+            steps.append({"type": script_type(statement.path), "script": text, "path": statement.path})
+        else:
+            gathered.append(statement)
+    flush()
+    return tuple(steps)
+
+
+_SCRIPT_TYPES = {".py": "python", ".sh": "sh", ".pl": "perl", ".sql": "sql", ".rb": "ruby", ".js": "javascript"}
+
+
+def script_type(path: str) -> str:
+    """Return the kind of program a path's ending names, ``unknown`` where it names none."""
+    return _SCRIPT_TYPES.get(Path(path).suffix.lower(), "unknown")
+
+
+def with_bind(statements: Iterable[Statement], bind: str) -> tuple[Statement, ...]:
+    """Return the statements with a comment before them that names their bind."""
+    first = Statement("comment", f"-- Bind {bind}")
+    return (first, *(replace(statement) for statement in statements))

@@ -1,0 +1,165 @@
+"""What plain Alembic does with phased revisions and with revisions in flight.
+
+The hook of :mod:`flask_phased_migrate.alembic_plugin` leads here, whatever env.py is in use. A phased
+``upgrade()`` that Alembic calls runs the steps that are not done; an unphased revision that a phase ran
+already is not run twice; both clear their ledger rows, since Alembic moves its version table next.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from .environment import HOOKED_KEY
+from .errors import StepInterrupted
+from .executor import run_script
+from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
+from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, configure_phases, read_bodies
+from .plan import Record, Step
+from .recorder import Tables, bookkeeping_names, build_tables, ledger_forget, read_history
+
+
+def before_configure(environment: Any, options: dict[str, Any]) -> None:
+    """Change what env.py gives to ``context.configure()``, and what Alembic runs.
+
+    The bookkeeping tables are hidden from autogenerate; the steps respect the ledger, unless our own
+    executor is at work; ``op.execute_script`` and phased functions find who runs them.
+    """
+    version_table = options.get("version_table") or "alembic_version"
+    options["include_name"] = _hiding(options.get("include_name"), bookkeeping_names(version_table))
+    function = environment.context_opts.get("fn")
+    if function is not None and not environment.context_opts.get(HOOKED_KEY):
+        environment.context_opts[HOOKED_KEY] = True
+        environment.context_opts["fn"] = guarded_steps(function)
+    environment.context_opts.setdefault(RUNNER_KEY, PlainRunner())
+
+
+def _hiding(chosen: Callable[..., bool] | None, names: frozenset[str]) -> Callable[..., bool]:
+    def include_name(name: str | None, type_: str, parents: Any) -> bool:
+        if type_ == "table" and name in names:
+            return False
+        return True if chosen is None else chosen(name, type_, parents)
+
+    return include_name
+
+
+def guarded_steps(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return Alembic's step function, with steps that respect the ledger."""
+
+    def steps(heads: Any, context: Any) -> Iterator[Any]:
+        for step in function(heads, context):
+            if not context.as_sql and getattr(step, "revision", None) is not None:
+                _guard(step, context)
+            yield step
+
+    return steps
+
+
+def _guard(step: Any, context: Any) -> None:
+    upgrade = getattr(step.revision.module, "upgrade", None)
+    if not step.is_upgrade or isinstance(upgrade, PhasedFunction):
+        return
+    original, revision = step.migration_fn, step.revision.revision
+
+    def upgrade_once(**arguments: Any) -> None:
+        tables = tables_of(context)
+        records = records_of(context, tables, revision)
+        _refuse_interrupted(records)
+        if not records:
+            original(**arguments)
+        else:
+            context.connection.execute(ledger_forget(tables, revision))
+
+    upgrade_once.__name__ = "upgrade"
+    step.migration_fn = upgrade_once
+
+
+def tables_of(context: Any) -> Tables:
+    """Return the bookkeeping tables that go with a migration context."""
+    return build_tables(context.version_table, context.version_table_schema)
+
+
+def records_of(context: Any, tables: Tables, revision: str) -> dict[str, Record]:
+    """Return the ledger rows of a revision by phase, an empty mapping where there is no ledger."""
+    history = read_history(context.connection, DEFAULT_BIND, tables)
+    return {phase: record for (name, phase), record in history.records.items() if name == revision}
+
+
+def _refuse_interrupted(records: Mapping[str, Record]) -> None:
+    for record in records.values():
+        if record.status != "done":
+            raise StepInterrupted(
+                f"{record.revision} {record.phase} began earlier and its end is not known. Look at the database, then: "
+                f"flask db resolve {record.revision} {record.phase} --resume | --restart | --mark-done --reason TEXT",
+                step=Step(DEFAULT_BIND, record.revision, record.phase),
+            )
+
+
+class PlainRunner:
+    """Runs our operations where Alembic itself runs the revisions."""
+
+    def run_phased(self, operations: Any, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
+        """Run the phases of ``function`` that the ledger does not have as done, then clear its rows."""
+        context = operations.migration_context
+        upgrading = function.__name__ != "downgrade"
+        phases = _phases_of(context)
+        bodies = read_bodies(function, "upgrade" if upgrading else "downgrade", phases)
+        if bodies.problem is not None:
+            raise ValueError(f"revision {function.revision}: {bodies.problem}.")
+        bind = arguments.get("engine_name") or DEFAULT_BIND
+        names = sorted(bodies.phases(bind), key=lambda name: _position(name, phases), reverse=not upgrading)
+        tables = tables_of(context)
+        records = {} if context.as_sql else records_of(context, tables, function.revision)
+        _refuse_interrupted(records)
+        for name in names:
+            if name not in records or not upgrading:
+                self._run_body(operations, bodies.body(bind, name), arguments)
+        if records:
+            context.connection.execute(ledger_forget(tables, function.revision))
+
+    def _run_body(self, operations: Any, body: Body, arguments: Mapping[str, Any]) -> None:
+        context = operations.migration_context
+        if context.as_sql:
+            context.impl.static_output(PHASE_MARKER.format(body.phase))
+        BodyRunner(operations).run(body, arguments)
+
+    def run_script(self, operations: Any, operation: ExecuteScriptOp) -> None:
+        """Run the program; under plain Alembic within whatever transaction env.py has begun."""
+        context = operations.migration_context
+        folder = Path(context.script.dir).absolute()
+        url: sa.URL = context.connection.engine.url
+        environment = {**os.environ, "MIGRATE_DATABASE_URL": url.render_as_string(hide_password=False)}
+        run_script(
+            resolve_script(folder, operation.path),
+            operation,
+            environment,
+            folder,
+            lambda line: print(line, file=sys.stdout),  # noqa: T201  (an edge: nobody else can show it)
+        )
+
+
+def _position(name: str, phases: Phases) -> int:
+    return phases.names.index(name) if name in phases.names else len(phases.names)
+
+
+def _phases_of(context: Any) -> Phases:
+    """Return the configured phases: the application's where one is active, else the configuration file's."""
+    from flask import has_app_context
+
+    if has_app_context():
+        from flask import current_app
+
+        settings = current_app.extensions.get("migrate")
+        read_phases = getattr(getattr(settings, "migrate", None), "read_phases", None)
+        if read_phases is not None:
+            found: Phases = read_phases()
+            return found
+    config = context.config
+    if config is None:
+        return Phases()
+    return configure_phases(config.get_alembic_option("phases"), config.get_alembic_option("default-phase"))

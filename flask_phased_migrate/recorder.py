@@ -1,0 +1,423 @@
+"""The bookkeeping tables: rows of ledger, journal and version table to values, and values to rows.
+
+The statements are built here once and executed online or written into offline SQL. Tables are created by
+the first write, never by a read.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import traceback as tracebacks
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.engine import Connection
+
+from .dialects import adapter_for, utc_now
+from .plan import History, Record, Step
+
+Operation = Literal["upgrade", "downgrade", "resume", "skip", "stamp", "script", "backfill"]
+Status = Literal["running", "done", "failed", "interrupted"]
+
+LEDGER_SUFFIX = "_phase"
+JOURNAL_SUFFIX = "_journal"
+TEXT_LIMIT = 60_000
+
+_MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+_TABLE_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4", "mysql_engine": "InnoDB"}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The three tables of one bind: Alembic's version table, the ledger and the journal."""
+
+    version: sa.Table
+    ledger: sa.Table
+    journal: sa.Table
+
+
+def build_tables(
+    version_table: str = "alembic_version", schema: str | None = None, *, primary_key: bool = True
+) -> Tables:
+    """Return the table definitions that go with a version table of that name in that schema."""
+    metadata = sa.MetaData()
+    version = sa.Table(version_table, metadata, sa.Column("version_num", sa.String(32), nullable=False), schema=schema)
+    if primary_key:
+        version.append_constraint(sa.PrimaryKeyConstraint("version_num", name=f"{version_table}_pkc"))
+    ledger = sa.Table(
+        version_table + LEDGER_SUFFIX,
+        metadata,
+        sa.Column("revision", sa.String(32), primary_key=True),
+        sa.Column("phase", sa.String(64), primary_key=True),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("statement", sa.Integer, nullable=False),
+        sa.Column("statements", sa.Integer),
+        sa.Column("checksum", sa.String(64)),
+        sa.Column("run_id", sa.String(36)),
+        sa.Column("started_at", _MOMENT),
+        sa.Column("finished_at", _MOMENT),
+        schema=schema,
+        **_TABLE_OPTIONS,
+    )
+    journal = sa.Table(
+        version_table + JOURNAL_SUFFIX,
+        metadata,
+        sa.Column("id", sa.Integer, sa.Identity(), primary_key=True, autoincrement=True),
+        sa.Column("run_id", sa.String(36)),
+        sa.Column("revision", sa.String(32)),
+        sa.Column("phase", sa.String(64)),
+        sa.Column("operation", sa.String(16), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("started_at", _MOMENT),
+        sa.Column("finished_at", _MOMENT),
+        sa.Column("duration_ms", sa.BigInteger),
+        sa.Column("host", sa.String(255)),
+        sa.Column("pid", sa.Integer),
+        sa.Column("operator", sa.String(255)),
+        sa.Column("app_version", sa.String(255)),
+        sa.Column("error", _LONG_TEXT),
+        sa.Column("traceback", _LONG_TEXT),
+        schema=schema,
+        **_TABLE_OPTIONS,
+    )
+    return Tables(version, ledger, journal)
+
+
+def bookkeeping_names(version_table: str) -> frozenset[str]:
+    """Return the names of the tables that autogenerate must not see."""
+    return frozenset({version_table + LEDGER_SUFFIX, version_table + JOURNAL_SUFFIX})
+
+
+@dataclass(frozen=True)
+class Execution:
+    """One row of the journal. Times are UTC."""
+
+    id: int | None
+    run_id: str | None
+    revision: str | None
+    phase: str | None
+    operation: str
+    status: str
+    started_at: datetime | None
+    finished_at: datetime | None = None
+    duration_ms: int | None = None
+    host: str | None = None
+    pid: int | None = None
+    operator: str | None = None
+    app_version: str | None = None
+    error: str | None = None
+    traceback: str | None = None
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Who runs: what the journal says of every step of one call."""
+
+    run_id: str
+    operator: str | None = None
+    app_version: str | None = None
+    host: str = ""
+    pid: int = 0
+
+
+def this_runner(run_id: str, *, operator: str | None, app_version: str | None) -> Runner:
+    """Return the :class:`Runner` of this process."""
+    return Runner(run_id, operator, app_version, socket.gethostname(), os.getpid())
+
+
+def now() -> datetime:
+    """Return the time in UTC without a zone, as the tables store it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+# -- statements, for online and offline -------------------------------------------------------------
+
+
+def ledger_done(tables: Tables, step: Step, run_id: str | None = None) -> sa.Insert:
+    """Return the statement that records a step of an in-flight revision as done, by the server's clock."""
+    return sa.insert(tables.ledger).values(
+        revision=step.revision,
+        phase=step.phase,
+        status="done",
+        statement=0,
+        run_id=run_id,
+        started_at=utc_now(),
+        finished_at=utc_now(),
+    )
+
+
+def ledger_forget(tables: Tables, revision: str, phase: str | None = None) -> sa.Delete:
+    """Return the statement that deletes a revision's ledger rows, or the one of ``phase``."""
+    ledger = tables.ledger
+    statement = sa.delete(ledger).where(ledger.c.revision == revision)
+    return statement if phase is None else statement.where(ledger.c.phase == phase)
+
+
+def pointer_move(tables: Tables, before: frozenset[str], after: frozenset[str]) -> list[sa.Executable]:
+    """Return the statements that turn the version table's rows from ``before`` into ``after``.
+
+    An UPDATE where a row can be kept, as Alembic does, so that two runners with the same idea collide.
+    """
+    version = tables.version
+    removed, added = sorted(before - after), sorted(after - before)
+    statements: list[sa.Executable] = []
+    column = version.c.version_num
+    if removed and added:
+        statements.append(sa.update(version).values(version_num=added.pop(0)).where(column == removed.pop()))
+    statements = [sa.delete(version).where(column == name) for name in removed] + statements
+    return statements + [sa.insert(version).values(version_num=name) for name in added]
+
+
+# -- reading ----------------------------------------------------------------------------------------
+
+
+def read_history(connection: Connection, bind: str, tables: Tables) -> History:
+    """Return what the bind's tables say. Creates nothing and takes no lock."""
+    inspector = sa.inspect(connection)
+    adapter = adapter_for(connection.dialect.name)
+    heads: frozenset[str] = frozenset()
+    has_version_table = _has(inspector, tables.version)
+    if has_version_table:
+        heads = frozenset(connection.scalars(sa.select(tables.version.c.version_num)))
+    records = _read_records(connection, tables.ledger) if _has(inspector, tables.ledger) else {}
+    last = _read_last(connection, tables.journal) if _has(inspector, tables.journal) else {}
+    locked = False
+    if "running" in last.values() or any(record.status == "running" for record in records.values()):
+        name = adapter.lock_name(connection.engine, tables.version.name, tables.version.schema)
+        locked = adapter.is_locked(connection, name)
+    return History(
+        bind=bind,
+        heads=heads,
+        records=records,
+        last=last,
+        locked=locked,
+        dialect=connection.dialect.name,
+        has_version_table=has_version_table,
+    )
+
+
+def _has(inspector: sa.Inspector, table: sa.Table) -> bool:
+    return inspector.has_table(table.name, schema=table.schema)
+
+
+def _read_records(connection: Connection, ledger: sa.Table) -> dict[tuple[str, str], Record]:
+    columns = [ledger.c[field.name] for field in fields(Record)]
+    records = [Record(*row) for row in connection.execute(sa.select(*columns).order_by(*ledger.primary_key))]
+    return {(record.revision, record.phase): record for record in records}
+
+
+def _read_last(connection: Connection, journal: sa.Table) -> dict[tuple[str, str], str]:
+    newest = (
+        sa.select(sa.func.max(journal.c.id))
+        .where(journal.c.revision.is_not(None), journal.c.phase.is_not(None))
+        .group_by(journal.c.revision, journal.c.phase)
+    )
+    rows = connection.execute(
+        sa.select(journal.c.revision, journal.c.phase, journal.c.status).where(
+            journal.c.id.in_(newest), journal.c.status != "done"
+        )
+    )
+    return {(row.revision, row.phase): row.status for row in rows}
+
+
+def read_journal(
+    connection: Connection,
+    tables: Tables,
+    *,
+    errors: bool = False,
+    open_only: bool = False,
+    limit: int | None = None,
+    id_: int | None = None,
+) -> tuple[Execution, ...]:
+    """Return executions, newest first; ``open_only`` leaves out those that a later success has answered."""
+    journal = tables.journal
+    if not _has(sa.inspect(connection), journal):
+        return ()
+    query = sa.select(*[journal.c[field.name] for field in fields(Execution)]).order_by(journal.c.id.desc())
+    if errors:
+        query = query.where(journal.c.status.in_(["failed", "interrupted"]))
+    if open_only:
+        later = journal.alias("later")
+        answered = sa.exists().where(
+            later.c.id > journal.c.id,
+            later.c.revision == journal.c.revision,
+            later.c.phase == journal.c.phase,
+            later.c.status == "done",
+        )
+        query = query.where(journal.c.status != "done", ~answered)
+    if id_ is not None:
+        query = query.where(journal.c.id == id_)
+    if limit is not None:
+        query = query.limit(limit)
+    return tuple(Execution(*row) for row in connection.execute(query))
+
+
+# -- writing ----------------------------------------------------------------------------------------
+
+
+class Recorder:
+    """Writes one bind's bookkeeping on a connection. Each method says whose transaction it is part of."""
+
+    def __init__(self, connection: Connection, tables: Tables, runner: Runner) -> None:
+        self.connection = connection
+        self.tables = tables
+        self.runner = runner
+
+    def ensure_tables(self, *, bookkeeping: bool = True) -> None:
+        """Create the tables that are missing, in a transaction of their own."""
+        wanted = [self.tables.version]
+        if bookkeeping:
+            wanted += [self.tables.ledger, self.tables.journal]
+        with self.connection.begin():
+            for table in wanted:
+                table.create(self.connection, checkfirst=True)
+
+    def record_began(self, operation: Operation, revision: str | None, phase: str | None) -> int:
+        """Write a ``running`` row into the journal, in a transaction of its own; return its id."""
+        with self.connection.begin():
+            return self.insert_execution(operation, revision, phase, "running")
+
+    def insert_execution(
+        self, operation: Operation, revision: str | None, phase: str | None, status: Status, error: str | None = None
+    ) -> int:
+        """Write a row into the journal as part of the caller's transaction; return its id."""
+        moment = now()
+        result = self.connection.execute(
+            sa.insert(self.tables.journal).values(
+                run_id=self.runner.run_id,
+                revision=revision,
+                phase=phase,
+                operation=operation,
+                status=status,
+                started_at=moment,
+                finished_at=None if status == "running" else moment,
+                duration_ms=None if status == "running" else 0,
+                host=self.runner.host,
+                pid=self.runner.pid,
+                operator=self.runner.operator,
+                app_version=self.runner.app_version,
+                error=error,
+            )
+        )
+        key = result.inserted_primary_key
+        assert key is not None
+        return int(key[0])
+
+    def record_ended(self, id_: int, status: Status, duration_s: float, error: BaseException | None = None) -> None:
+        """Finish a journal row, as part of the caller's transaction."""
+        journal = self.tables.journal
+        self.connection.execute(
+            sa.update(journal)
+            .where(journal.c.id == id_)
+            .values(
+                status=status,
+                finished_at=now(),
+                duration_ms=round(duration_s * 1000),
+                error=None if error is None else shorten(describe_error(error)),
+                traceback=None if error is None else shorten(describe_traceback(error)),
+            )
+        )
+
+    def record_status(self, step: Step, status: str, *, statement: int = 0, checksum: str | None = None) -> None:
+        """Write the ledger row of a step, whatever was there, as part of the caller's transaction."""
+        self.forget(step.revision, step.phase)
+        moment = now()
+        self.connection.execute(
+            sa.insert(self.tables.ledger).values(
+                revision=step.revision,
+                phase=step.phase,
+                status=status,
+                statement=statement,
+                checksum=checksum,
+                run_id=self.runner.run_id,
+                started_at=moment,
+                finished_at=moment if status == "done" else None,
+            )
+        )
+
+    def forget(self, revision: str, phase: str | None = None) -> None:
+        """Delete a revision's ledger rows, or the one of ``phase``, as part of the caller's transaction."""
+        self.connection.execute(ledger_forget(self.tables, revision, phase))
+
+    def move_pointer(self, before: frozenset[str], after: frozenset[str]) -> None:
+        """Change the version table's rows, as part of the caller's transaction.
+
+        :raises RuntimeError: if a row that must be there is not: somebody else moved it.
+        """
+        for statement in pointer_move(self.tables, before, after):
+            result = self.connection.execute(statement)
+            if self.connection.dialect.supports_sane_rowcount and result.rowcount not in (1, -1):
+                raise RuntimeError(
+                    f"the version table {self.tables.version.name} was changed by somebody else during this run"
+                )
+
+
+# -- words ------------------------------------------------------------------------------------------
+
+
+def describe_error(error: BaseException) -> str:
+    """Return the error's message without bound parameters and without a password of a database URL."""
+    return hide_secrets(_message(error)) or type(error).__name__
+
+
+def _message(error: BaseException) -> str:
+    if isinstance(error, sa.exc.StatementError):
+        origin = error.orig if error.orig is not None else error
+        text = str(origin) if origin is not error else error.args[0] if error.args else ""
+        return f"{text}\n[SQL: {error.statement}]" if error.statement else str(text)
+    text = str(error)
+    return text if isinstance(error, Exception) and text else f"{type(error).__name__} {text}".strip()
+
+
+def describe_traceback(error: BaseException) -> str:
+    """Return the traceback as text; messages in it are stripped like :func:`describe_error`'s."""
+    lines = []
+    seen: set[int] = set()
+    current: BaseException | None = error
+    blocks: list[str] = []
+    while current is not None and id(current) not in seen:
+        seen.add(id(current))
+        lines = tracebacks.format_tb(current.__traceback__)
+        blocks.append(
+            "Traceback (most recent call last):\n"
+            + "".join(lines)
+            + f"{type(current).__module__}.{type(current).__qualname__}: {describe_error(current)}"
+        )
+        current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+    return "\n\nThe above was caused by, or came after:\n\n".join(reversed(blocks))
+
+
+def hide_secrets(text: str) -> str:
+    """Return ``text`` with the password of every URL in it replaced by ``***``."""
+    parts = text.split("://")
+    for position in range(1, len(parts)):
+        credentials, at, rest = parts[position].partition("@")
+        if at and ":" in credentials and not any(mark in credentials for mark in " \t\n'\"/"):
+            parts[position] = credentials.partition(":")[0] + ":***@" + rest
+    return "://".join(parts)
+
+
+def shorten(text: str) -> str:
+    """Return ``text``, its middle cut out with a note where it is longer than the column should hold."""
+    if len(text) <= TEXT_LIMIT:
+        return text
+    half = TEXT_LIMIT // 2
+    return f"{text[:half]}\n[... {len(text) - 2 * half} characters cut ...]\n{text[-half:]}"
+
+
+def columns_of(executions: Iterable[Execution]) -> Sequence[dict[str, Any]]:
+    """Return executions as JSON-ready mappings: times as ISO 8601 with Z."""
+    return [
+        {
+            field.name: value.isoformat() + "Z" if isinstance(value, datetime) else value
+            for field in fields(Execution)
+            for value in (getattr(execution, field.name),)
+        }
+        for execution in executions
+    ]
