@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         upgrade,
     )
     from .environment import Config
-    from .extension import each_bind
+    from .extension.env_file import each_bind
     from .operations import execute_script
     from .phases import phased
 
@@ -65,7 +65,7 @@ _HOMES = {
         "commands",
     ),
     "Config": "environment",
-    "each_bind": "extension",
+    "each_bind": "extension.env_file",
     "execute_script": "operations",
     "phased": "phases",
 }

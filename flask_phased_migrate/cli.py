@@ -810,7 +810,7 @@ def _print_plan(
     directory: str | None, revision: str, direction: Direction, as_json: bool, x_arg: Any, options: Mapping[str, Any]
 ) -> None:
     from .export import planned_sql
-    from .extension import refuse_blocked
+    from .extension.project import refuse_blocked
 
     plan, statements = planned_sql(
         _migrate(), directory, revision, direction=direction, phase=options["phase"],

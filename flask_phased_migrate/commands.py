@@ -20,7 +20,7 @@ from . import alembic_plugin
 from .environment import Config, alembic_call, open_script, run_environment
 from .errors import UsageError
 from .executor import end_reading
-from .extension import Migrate, current_migrate, read_migration_data
+from .extension import Migrate, current_migrate
 from .offline import MigrationData, render_sql, with_bind
 from .phases import configure_phases
 from .render import render_graph
@@ -37,7 +37,7 @@ def _alembic(directory: str | None, **options: Any) -> Iterator[Config]:
     config = current_migrate().get_config(directory, **options)
     open_script(config)
     with alembic_call():
-        yield config  # type: ignore[misc]
+        yield config
 
 
 def list_templates() -> None:
@@ -146,9 +146,11 @@ def merge(
         if len(found) < 2:
             config.print_stdout("There is %s head: nothing to merge.", len(found) or "no")
             return None
+        # ``splice`` came with Alembic 1.18.5.
+        options = {"splice": True} if splice else {}
         return alembic.command.merge(
-            config, names, message=message, branch_label=branch_label, rev_id=rev_id, **({"splice": True} if splice else {})
-        )  # fmt: skip
+            config, names, message=message, branch_label=branch_label, rev_id=rev_id, **options
+        )
 
 
 def upgrade(
@@ -329,7 +331,7 @@ def _migration_data(config: Any, revision: str | None = None) -> tuple[Migration
     if url:
         own.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
     extension = _extension_for(config)
-    return read_migration_data(extension, extension.open_project(config=own), revision)
+    return extension.migration_data(extension.open_project(config=own), revision)
 
 
 def _extension_for(config: Any) -> Migrate:
@@ -354,7 +356,7 @@ class _ConfigOnly(Migrate):
 
     def setting(self, name: str, option: str | None = None, default: Any = None, config: Any = None) -> Any:
         """Return a setting of the configuration file."""
-        from .extension import Setting
+        from .extension.settings import Setting
 
         value = (config or self._config).get_alembic_option(option) if option else None
         return Setting(name, default if value is None else value, "alembic.ini")

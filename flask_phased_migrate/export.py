@@ -13,7 +13,9 @@ from typing import Any
 from flask import current_app
 
 from .errors import Refused, UsageError
-from .extension import Migrate, Setting, read_migration_data, split_range
+from .extension import Migrate
+from .extension.project import Request, split_range
+from .extension.settings import Setting, engines_of
 from .offline import Statement, render_sql
 from .plan import Direction, Plan, Step
 
@@ -63,7 +65,7 @@ def _json_text(migrate: Migrate, directory: str | None, revision: str) -> str:
     kept = project.graph.closure(resolve_revisions(project.script, end))
     if start not in (None, "base"):
         kept -= project.graph.closure(resolve_revisions(project.script, str(start)))
-    data = read_migration_data(migrate, project)
+    data = migrate.migration_data(project)
     migrations = [item.as_dict() for item in data if item.revision.id in kept]
     return json.dumps({"schema": 1, "migrations": migrations}, indent=2, default=str) + "\n"
 
@@ -142,11 +144,7 @@ def planned_sql(
     """
     config = migrate.get_config(directory, x_arg=x_arg)
     project = migrate.open_project(config=config)
-    every = migrate.read_histories(project, destination_rev=revision)
-    histories = [item for item in every if bind in (None, item.bind)]
-    if not histories:
-        raise UsageError(f"There is no bind '{bind}'. The binds are: {', '.join(item.bind for item in every)}.")
-    plan = migrate.plan(project, histories, revision, direction=direction, phase=phase, through=through)
+    plan = migrate.plan(project, Request(revision, direction, phase, through, bind))
     statements = migrate.step_sql(project, plan)
     return plan, {step: _texts(found) for step, found in statements.items()}
 
@@ -181,6 +179,6 @@ def describe_environment(migrate: Migrate, directory: str | None) -> tuple[Setti
     found.append(Setting("configuration file", config.config_file_name, "directory"))
     for name, (option, default) in _SETTINGS.items():
         found.append(migrate.setting(name, option, default, config))
-    for bind, engine in (getattr(current_app.extensions["migrate"].db, "engines", None) or {}).items():
+    for bind, engine in engines_of(current_app.extensions["migrate"].db).items():
         found.append(Setting(f"database {bind or 'default'}", engine.url.render_as_string(), "application"))
     return tuple(found)

@@ -178,6 +178,19 @@ class BodyRunner:
             generator.close()
             self.catching_up = False
 
+    def count_segments(self, body: Body, offered: Mapping[str, Any]) -> int | None:
+        """Return how many segments a generator has, by running it muted; None where it reads the database."""
+        self.catching_up = True
+        with self._installed():
+            generator = body.function(**body.arguments(offered))
+            try:
+                return 1 + sum(1 for _ in generator)
+            except MutedRead:
+                return None
+            finally:
+                generator.close()
+                self.catching_up = False
+
     def _too_few(self, body: Body, found: int) -> Refused:
         name = getattr(body.function, "function", body.function).__name__
         names = tuple(f"phase {number + 1}" for number in range(body.segments or 0))
@@ -244,13 +257,17 @@ def muted_read() -> MutedRead:
     )
 
 
+def _do_nothing(*_arguments: Any, **_options: Any) -> None:
+    """Stand for an operation of a muted batch."""
+
+
 class _MutedBatch:
     """Stands for a batch of which nothing is wanted."""
 
     def __getattr__(self, name: str) -> Any:
         if not hasattr(BatchOperations, name):
             raise AttributeError(name)
-        return lambda *arguments, **options: None
+        return _do_nothing
 
 
 class _MutedContext:

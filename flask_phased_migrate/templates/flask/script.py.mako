@@ -1,5 +1,5 @@
 <%
-from flask_phased_migrate.extension import template_binds, template_phases
+from flask_phased_migrate.extension.env_file import template_binds, template_phases
 
 binds = template_binds(config)
 phases = template_phases(config)

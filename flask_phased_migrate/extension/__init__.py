@@ -1,0 +1,457 @@
+"""The extension: Flask's configuration becomes values once, and each use of the tool is one method.
+
+Importing this package imports Flask only; Alembic and SQLAlchemy are loaded by the first method that needs
+them, so that an application's start pays nothing for its migrations.
+"""
+
+from __future__ import annotations
+
+import argparse
+import getpass
+import os
+import time
+import uuid
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from flask import Flask, current_app, g
+
+from ..errors import ConfigurationError, DatabaseUnreachable, NotReady
+from ..phases import Phases, configure_phases, split_names
+from .settings import (
+    MigrateSettings,
+    Setting,
+    current_settings,
+    find_setting,
+    new_config,
+    plain_database,
+)
+
+if TYPE_CHECKING:
+    from ..environment import Config
+    from ..executor import Event
+    from ..offline import Markers, MigrationData, Statement
+    from ..plan import BindStatus, Direction, History, Plan, Step
+    from ..recorder import Execution
+    from .project import Project, Request
+    from .running import Run
+
+LOCK_WAIT_S = 60.0
+READY_INTERVAL_S = 1.0
+
+
+class Migrate:
+    """Flask extension that runs database migrations, in deploy phases where revisions have them.
+
+    :param app: the application, or None to call :meth:`init_app` later.
+    :param db: the Flask-SQLAlchemy extension.
+    :param directory: the migrations folder, relative to the working directory.
+    :param command: the name of the command group.
+    :param compare_type: let autogenerate compare column types.
+    :param render_as_batch: let autogenerate write batch operations, which SQLite needs.
+    :param metadata: instead of ``db``: SQLAlchemy metadata, or a mapping of them by bind.
+    :param engine: instead of ``db``: an engine, or a mapping of them by bind.
+    :param kwargs: further options for ``context.configure()``.
+    """
+
+    def __init__(
+        self,
+        app: Flask | None = None,
+        db: Any = None,
+        directory: str | os.PathLike[str] = "migrations",
+        command: str = "db",
+        compare_type: bool = True,
+        render_as_batch: bool = True,
+        *,
+        metadata: Any = None,
+        engine: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        self.configure_callbacks: list[Callable[[Any], Any]] = []
+        self.db = db if db is not None else plain_database(metadata, engine)
+        self.command = command
+        self.directory = str(directory)
+        self.alembic_ctx_kwargs: dict[str, Any] = dict(
+            kwargs, compare_type=compare_type, render_as_batch=render_as_batch
+        )
+        if app is not None and self.db is not None:
+            self.init_app(app, self.db, directory)
+
+    def init_app(
+        self,
+        app: Flask,
+        db: Any = None,
+        directory: str | os.PathLike[str] | None = None,
+        command: str | None = None,
+        compare_type: bool | None = None,
+        render_as_batch: bool | None = None,
+        *,
+        metadata: Any = None,
+        engine: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        """Set up one application; the arguments override those of the constructor.
+
+        :raises ConfigurationError: if there is neither ``db`` nor ``metadata`` with ``engine``.
+        """
+        database = db if db is not None else plain_database(metadata, engine) or self.db
+        if database is None:
+            raise ConfigurationError(
+                "Migrate has no database. Give it Flask-SQLAlchemy's object, Migrate(app, db), or "
+                "Migrate(app, metadata=Base.metadata, engine=engine)."
+            )
+        self.db = database
+        self.command = command or self.command
+        self.directory = str(directory or self.directory)
+        self.alembic_ctx_kwargs.update(kwargs)
+        if compare_type is not None:
+            self.alembic_ctx_kwargs["compare_type"] = compare_type
+        if render_as_batch is not None:
+            self.alembic_ctx_kwargs["render_as_batch"] = render_as_batch
+        app.extensions["migrate"] = MigrateSettings(self, database, self.directory, self.alembic_ctx_kwargs)
+        from ..cli import db as group
+
+        app.cli.add_command(group, name=self.command)
+        if app.config.get("MIGRATE_ADMIN_ENABLED", False):
+            _register_admin(app)
+
+    # -- configuration ----------------------------------------------------------------------------
+
+    def configure(self, f: Callable[[Any], Any]) -> Callable[[Any], Any]:
+        """Register a function that may change the Alembic configuration; it must return it."""
+        self.configure_callbacks.append(f)
+        return f
+
+    def call_configure_callbacks(self, config: Any) -> Any:
+        """Return ``config`` after all registered functions have had it."""
+        for function in self.configure_callbacks:
+            config = function(config)
+        return config
+
+    def get_config(
+        self,
+        directory: str | os.PathLike[str] | None = None,
+        x_arg: str | Sequence[str] | None = None,
+        opts: Iterable[str] | None = None,
+    ) -> Config:
+        """Return the Alembic configuration of a migrations folder.
+
+        :param x_arg: one or several arguments for env.py; those of the command line come first.
+        :param opts: command options that env.py may look for, such as ``autogenerate``.
+        """
+        directory = str(directory or g.get("directory") or self._directory())
+        config = new_config(directory)
+        config.set_main_option("script_location", directory.replace("%", "%%"))
+        options = argparse.Namespace(**dict.fromkeys(opts or (), True))
+        options.x = [*(g.get("x_arg") or ()), *([x_arg] if isinstance(x_arg, str) else x_arg or ())]
+        options.quiet = bool(g.get("migrate_quiet"))
+        config.cmd_opts = options
+        return self.call_configure_callbacks(config)  # type: ignore[no-any-return]
+
+    def _directory(self) -> str:
+        settings = current_app.extensions.get("migrate")
+        return settings.directory if isinstance(settings, MigrateSettings) else self.directory
+
+    def setting(self, name: str, option: str | None = None, default: Any = None, config: Any = None) -> Setting:
+        """Return a setting: the app's config, then alembic.ini, then pyproject.toml, then ``default``.
+
+        :param option: its name in alembic.ini and under ``[tool.alembic]``.
+        """
+        return find_setting(config or self.get_config(), name, option, default)
+
+    def read_phases(self, config: Any = None) -> Phases:
+        """Return the configured phases.
+
+        :raises ConfigurationError: if they cannot be used.
+        """
+        config = config or self.get_config()
+        names = self.setting("MIGRATE_PHASES", "phases", config=config).value
+        default = self.setting("MIGRATE_DEFAULT_PHASE", "default-phase", config=config).value
+        boundary = self.setting("MIGRATE_BOUNDARY", "boundary", config=config).value
+        return configure_phases(names, default, boundary)
+
+    def open_project(self, directory: str | None = None, config: Any = None) -> Project:
+        """Return the folder with all its revision files loaded.
+
+        :raises RevisionFileError: if one cannot be loaded.
+        """
+        from .. import alembic_plugin
+        from ..environment import open_script, read_graph
+        from .project import Project
+
+        alembic_plugin.activate()
+        config = config or self.get_config(directory)
+        phases = self.read_phases(config)
+        script = open_script(config)
+        return Project(config, script, read_graph(script, phases), phases)
+
+    # -- reading ----------------------------------------------------------------------------------
+
+    def read_histories(self, project: Project, **options: Any) -> tuple[History, ...]:
+        """Return what each bind's tables say, in env.py's order. Writes nothing."""
+        from .running import survey
+
+        return survey(project, **options).histories
+
+    def status(self, directory: str | None = None, *, bind: str | None = None) -> tuple[BindStatus, ...]:
+        """Return the state of every revision on every bind."""
+        from ..plan import bind_status
+        from .project import choose_histories
+
+        project = self.open_project(directory)
+        histories = choose_histories(self.read_histories(project), bind)
+        return tuple(bind_status(project.graph, history, project.phases) for history in histories)
+
+    def journal(
+        self, directory: str | None = None, *, bind: str | None = None, **choice: Any
+    ) -> tuple[tuple[str, Execution], ...]:
+        """Return (bind, execution) pairs, newest first within each bind.
+
+        :param choice: ``errors``, ``open_only``, ``limit`` or ``id_``, as :func:`.recorder.read_journal` has them.
+        """
+        from .running import read_executions
+
+        return read_executions(self.open_project(directory), bind, **choice)
+
+    def plan(self, project: Project, request: Request) -> Plan:
+        """Return the plan of a request on all its binds. Executes nothing; it may be blocked."""
+        from .project import plan_request
+
+        return plan_request(project, self.read_histories(project, destination_rev=request.target), request)
+
+    def ready(
+        self,
+        directory: str | None = None,
+        *,
+        phase: str | None = None,
+        bind: str | None = None,
+        wait_s: float = 0.0,
+        sleep: Callable[[float], None] = time.sleep,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Return when every step up to ``phase`` (default: the boundary) is done.
+
+        :param wait_s: how many seconds to go on asking.
+        :raises NotReady: naming what is pending.
+        :raises DatabaseUnreachable: if a database does not answer in that time either.
+        """
+        deadline = clock() + wait_s
+        while True:
+            try:
+                self._check_ready(directory, phase, bind)
+            except (NotReady, DatabaseUnreachable):
+                if clock() >= deadline:
+                    raise
+                sleep(min(READY_INTERVAL_S, max(deadline - clock(), 0.01)))
+            else:
+                return
+
+    def _check_ready(self, directory: str | None, phase: str | None, bind: str | None) -> None:
+        phases = self.read_phases(self.get_config(directory))
+        last = phase or phases.boundary
+        names = phases.names[: phases.index(last) + 1]
+        pending = [step for item in self.status(directory, bind=bind) for step in item.pending(names)]
+        if pending:
+            more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
+            through = "" if pending[0].phase == last else f" --phase {last} --through"
+            command = f"flask db upgrade{through or f' --phase {last}'}"
+            raise NotReady(f"Not ready: {pending[0]}{more} is not done. Next: {command}")
+
+    # -- running ----------------------------------------------------------------------------------
+
+    def upgrade(
+        self,
+        directory: str | None = None,
+        revision: str = "head",
+        *,
+        phase: str | None = None,
+        through: bool = False,
+        bind: str | None = None,
+        **run: Any,
+    ) -> Plan:
+        """Run an upgrade and return the plan that was run.
+
+        :param run: ``tag``, ``x_arg``, ``lock_wait_s``, ``report`` (called with each event) and ``command`` (as
+            typed, for messages).
+        :raises Refused: if the plan is blocked; nothing was executed.
+        :raises StepFailed: if a step raised.
+        :raises LockHeld: if another runner kept the lock longer than ``lock_wait_s`` seconds.
+        """
+        from .project import Request
+
+        return self._execute(directory, Request(revision, "upgrade", phase, through, bind), **run)
+
+    def downgrade(
+        self,
+        directory: str | None = None,
+        revision: str = "-1",
+        *,
+        phase: str | None = None,
+        bind: str | None = None,
+        **run: Any,
+    ) -> Plan:
+        """Run a downgrade and return the plan that was run; parameters and errors as :meth:`upgrade`."""
+        from .project import Request
+
+        return self._execute(directory, Request(revision, "downgrade", phase, bind=bind), **run)
+
+    def _execute(
+        self,
+        directory: str | None,
+        request: Request,
+        *,
+        tag: str | None = None,
+        x_arg: Any = None,
+        lock_wait_s: float | None = None,
+        report: Callable[[Event], None] | None = None,
+        command: str | None = None,
+    ) -> Plan:
+        project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
+        run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
+        return run.execute(request, report or _ignore, command or f"flask db {request.direction}")
+
+    def _new_run(self, project: Project, lock_wait_s: float | None, **options: Any) -> Run:
+        from ..recorder import this_runner
+        from .running import Run
+
+        wait_s = current_app.config.get("MIGRATE_LOCK_WAIT", LOCK_WAIT_S) if lock_wait_s is None else lock_wait_s
+        version = current_app.config.get("MIGRATE_APP_VERSION")
+        runner = this_runner(
+            str(uuid.uuid4()), operator=_operator(), app_version=None if version is None else str(version)
+        )
+        return Run(project, runner, float(wait_s), options)
+
+    def resolve(
+        self,
+        directory: str | None,
+        revision: str,
+        phase: str,
+        *,
+        action: str,
+        reason: str | None = None,
+        bind: str | None = None,
+        lock_wait_s: float | None = None,
+    ) -> str:
+        """Say how to go on with an interrupted step: ``resume``, ``restart`` or ``mark-done``.
+
+        Return the id of the revision.
+
+        :raises UsageError: if the step is not interrupted.
+        """
+        run = self._new_run(self.open_project(directory), lock_wait_s)
+        return run.resolve(revision, phase, action=action, reason=reason, bind=bind)
+
+    def stamp(
+        self,
+        directory: str | None = None,
+        revisions: Sequence[str] = ("head",),
+        *,
+        purge: bool = False,
+        tag: str | None = None,
+        bind: str | None = None,
+        lock_wait_s: float | None = None,
+    ) -> None:
+        """Set the version table to ``revisions`` without running anything, and clear the ledger below them."""
+        project = self.open_project(directory)
+        run = self._new_run(project, lock_wait_s, destination_rev=tuple(revisions), tag=tag)
+        run.stamp(revisions, purge=purge, bind=bind)
+
+    # -- offline ----------------------------------------------------------------------------------
+
+    def export(
+        self,
+        directory: str | None = None,
+        revision: str = "head",
+        *,
+        phase: str | None = None,
+        bind: str | None = None,
+        direction: Direction = "upgrade",
+        dialect: str | None = None,
+        markers: Markers = "all",
+        tag: str | None = None,
+        x_arg: Any = None,
+    ) -> dict[str, tuple[Statement, ...]]:
+        """Return the SQL statements of a range by bind, without a database.
+
+        :param revision: ``END`` or ``START:END``; a START of ``current`` is read from the database.
+        :raises Refused: if a body cannot be exported.
+        """
+        from .exporting import Export
+        from .project import Request
+
+        project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
+        if phase is not None:
+            project.phases.index(phase)
+        return Export(project, bind, dialect, tag).range(Request(revision, direction, phase, bind=bind), markers)
+
+    def export_stamp(
+        self, directory: str | None, revisions: Sequence[str], *, tag: str | None = None, bind: str | None = None
+    ) -> dict[str, tuple[Statement, ...]]:
+        """Return by bind the SQL that sets the version table to ``revisions``: ``END`` or ``START:END`` each."""
+        from .exporting import Export
+
+        return Export(self.open_project(directory), bind, tag=tag).stamp(revisions)
+
+    def export_version_table(self, directory: str | None) -> dict[str, tuple[Statement, ...]]:
+        """Return by bind the SQL that creates the version table."""
+        from .exporting import Export
+
+        return Export(self.open_project(directory)).version_table()
+
+    def step_sql(self, project: Project, plan: Plan) -> dict[Step, Any]:
+        """Return the statements of each step of a plan; for a body that needs a database, its refusal."""
+        from .exporting import Export
+
+        return Export(project).steps(plan)
+
+    def migration_data(self, project: Project, revision: str | None = None) -> tuple[MigrationData, ...]:
+        """Return the migration data of all revisions, or of ``revision``, base first."""
+        from .exporting import Export
+        from .project import one_revision
+
+        setting = self.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), project.config)
+        names = split_names(setting.value)
+        wanted = None if revision is None else one_revision(project, revision)
+        return Export(project).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
+
+
+def current_migrate() -> Migrate:
+    """Return the current application's extension.
+
+    :raises ConfigurationError: if it has none.
+    """
+    return current_settings().migrate
+
+
+def _ignore(_event: Event) -> None:
+    """Report to nobody."""
+
+
+def _operator() -> str | None:
+    chosen = g.get("migrate_operator") or current_app.config.get("MIGRATE_OPERATOR")
+    if chosen:
+        return str(chosen)
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):
+        return None
+
+
+def _register_admin(app: Flask) -> None:
+    from ..admin import create_admin_blueprint
+    from .admin_source import AdminSource
+
+    prefix = app.config.get("MIGRATE_ADMIN_URL_PREFIX", "/migrations")
+    access = app.config.get("MIGRATE_ADMIN_ACCESS")
+    if access is None:
+        app.logger.warning(
+            "The migrations page at %s answers 403: set MIGRATE_ADMIN_ACCESS to a function or 'public-read'.", prefix
+        )
+    blueprint = create_admin_blueprint(
+        AdminSource(app),
+        access=access,
+        url_prefix=prefix,
+        page_size=app.config.get("MIGRATE_ADMIN_PAGE_SIZE", 100),
+        base_template=app.config.get("MIGRATE_ADMIN_BASE_TEMPLATE"),
+    )
+    app.register_blueprint(blueprint)

@@ -1,0 +1,135 @@
+"""What our env.py and our revision template call."""
+
+from __future__ import annotations
+
+import logging
+import logging.config
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import Any
+
+from flask import has_app_context
+
+from ..errors import ConfigurationError
+from ..phases import DEFAULT_BIND, configure_phases
+from .settings import MigrateSettings, current_settings, engines_of
+
+
+@dataclass(frozen=True)
+class ConfiguredBind:
+    """A bind that env.py has just configured. ``arguments`` are for ``context.run_migrations()``."""
+
+    name: str
+    arguments: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class TemplateBind:
+    """A bind as the revision template needs it: ``suffix`` makes function names, ``keyword`` the decorator's."""
+
+    name: str
+    suffix: str
+    keyword: str
+    upgrade_token: str
+    downgrade_token: str
+
+
+def each_bind(context: Any, options: Callable[[str], Mapping[str, Any]] | None = None) -> Iterator[ConfiguredBind]:
+    """Configure ``context`` for each bind in turn; what the env.py of ``flask db init`` loops over.
+
+    :param options: gives further options of ``context.configure()`` for a bind; they win.
+    """
+    with ExitStack() as stack:
+        if not has_app_context():
+            from flask.cli import ScriptInfo
+
+            stack.enter_context(ScriptInfo().load_app().app_context())
+        settings = current_settings()
+        config = context.config
+        if config.config_file_name is not None and config.file_config.has_section("loggers"):
+            logging.config.fileConfig(config.config_file_name, disable_existing_loggers=False)
+        names = chosen_binds(settings, config)
+        for name in names:
+            given = _configure_options(settings, name, names, config)
+            given.update(options(name or DEFAULT_BIND) if options is not None else {})
+            engine = engines_of(settings.db)[name]
+            if context.is_offline_mode():
+                context.configure(url=engine.url, literal_binds=True, **given)
+                yield ConfiguredBind(name or DEFAULT_BIND, {})
+            else:
+                with engine.connect() as connection:
+                    context.configure(connection=connection, **given)
+                    yield ConfiguredBind(name or DEFAULT_BIND, {})
+
+
+def chosen_binds(settings: MigrateSettings, config: Any) -> tuple[str | None, ...]:
+    """Return the binds to migrate: the unnamed one, or all where alembic.ini says ``binds = all``.
+
+    :raises ConfigurationError: if the unnamed one is wanted and the application has none.
+    """
+    engines = engines_of(settings.db)
+    if (config.get_alembic_option("binds") or "default") == "all":
+        return tuple(engines)
+    if None not in engines:
+        raise ConfigurationError(
+            f"The application has no unnamed database, only the binds {', '.join(map(str, engines))}. Write 'binds = "
+            f"all' under [alembic] in {config.config_file_name}, or begin with: flask db init --multidb"
+        )
+    return (None,)
+
+
+def _configure_options(
+    settings: MigrateSettings, name: str | None, names: Sequence[str | None], config: Any
+) -> dict[str, Any]:
+    from alembic import __version__ as alembic_version
+
+    metadatas = getattr(settings.db, "metadatas", None) or {None: settings.db.metadata}
+    prefix = "" if name is None else f"{name}_"
+    given = settings.configure_args
+    given.setdefault("compare_server_default", True)
+    if tuple(map(int, alembic_version.split(".")[:3])) >= (1, 19, 2):
+        given.setdefault("autogenerate_plugins", ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"])
+    own = given.get("process_revision_directives")
+    last = name == names[-1]
+
+    def process_revision_directives(context: Any, revision: Any, directives: list[Any]) -> None:
+        if own is not None:
+            own(context, revision, directives)
+        wanted = last and getattr(config.cmd_opts, "autogenerate", False) and directives
+        if wanted and all(operations.is_empty() for operations in directives[0].upgrade_ops_list):
+            directives.clear()
+            logging.getLogger("alembic.env").info("No changes in schema detected.")
+
+    given["process_revision_directives"] = process_revision_directives
+    metadata = metadatas.get(name)
+    return dict(
+        given, target_metadata=metadata, upgrade_token=f"{prefix}upgrades", downgrade_token=f"{prefix}downgrades"
+    )
+
+
+def template_binds(config: Any) -> tuple[TemplateBind, ...]:
+    """Return the binds that a new revision gets functions for, the unnamed one first."""
+    try:
+        names = chosen_binds(current_settings(), config)
+    except RuntimeError:  # plain Alembic, outside of an application
+        names = (None,)
+    return tuple(
+        TemplateBind(
+            name or DEFAULT_BIND,
+            suffix="" if name is None else "_" + "".join(letter if letter.isalnum() else "_" for letter in name),
+            keyword="" if name is None else f", bind={name!r}".replace("'", '"'),
+            upgrade_token="upgrades" if name is None else f"{name}_upgrades",
+            downgrade_token="downgrades" if name is None else f"{name}_downgrades",
+        )
+        for name in names
+    )
+
+
+def template_phases(config: Any) -> tuple[tuple[str, str], ...]:
+    """Return (phase, its part of a function name) of each configured phase, for the revision template."""
+    try:
+        phases = current_settings().migrate.read_phases(config)
+    except RuntimeError:
+        phases = configure_phases(config.get_alembic_option("phases"))
+    return tuple((name, "".join(letter if letter.isalnum() else "_" for letter in name)) for name in phases.names)

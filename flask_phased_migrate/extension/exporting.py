@@ -1,0 +1,188 @@
+"""Runs that only write text: env.py in offline mode, once to learn the binds and once to export."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..environment import (
+    Config,
+    Visit,
+    revisions_down_to,
+    revisions_up_to,
+    run_environment,
+    scratch_directory,
+    stdout_to_stderr,
+)
+from ..errors import Refused, UsageError
+from ..graph import Revision
+from ..offline import Exporter, Markers, MigrationData, Statement, migration_data, offline_options, plan_export
+from ..plan import Plan, Step, stamped_heads
+from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads
+from .running import survey
+
+ExportBind = Callable[[Visit, frozenset[str]], tuple[Statement, ...]]
+
+
+class Discarded:
+    """Takes text that no statement accounts for and throws it away."""
+
+    def write(self, text: str) -> int:
+        """Take ``text``."""
+        return len(text)
+
+    def flush(self) -> None:
+        """Do nothing."""
+
+
+@dataclass(frozen=True)
+class Export:
+    """One offline call: of a project, perhaps for another dialect than the application's, perhaps of one bind."""
+
+    project: Project
+    bind: str | None = None
+    dialect: str | None = None
+    tag: str | None = None
+
+    def range(self, request: Request, markers: Markers = "all") -> dict[str, tuple[Statement, ...]]:
+        """Return by bind the SQL of ``START:END``; a START of ``current`` is read from the database.
+
+        :raises Refused: if a body cannot be exported, or a revision's file makes a mistake.
+        """
+        start, end = split_range(request.target)
+        currents = self._current_heads() if start == "current" else {}
+
+        def export_bind(at: Visit, binds: frozenset[str]) -> tuple[Statement, ...]:
+            heads = currents[at.bind] if start == "current" else start_heads(self.project, start)
+            return self._export_range(at, heads, end, request, markers, binds)
+
+        return self._visit(export_bind, starting_rev=None if start == "current" else start, destination_rev=end)
+
+    def _export_range(
+        self, at: Visit, heads: frozenset[str], end: str, request: Request, markers: Markers, binds: frozenset[str]
+    ) -> tuple[Statement, ...]:
+        graph, direction = self.project.graph, request.direction
+        find = revisions_up_to if direction == "upgrade" else revisions_down_to
+        covered = find(self.project.script, end, sorted(heads))
+        plan, before = plan_export(
+            graph, self.project.phases, at.bind, heads, covered, direction=direction, phase=request.phase, binds=binds
+        )
+        exporter = Exporter(at, graph, self.project.phases)
+        if request.phase is not None:
+            return exporter.export_phase(plan, before)
+        order = graph.order(covered)
+        return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+    def _current_heads(self) -> dict[str, frozenset[str]]:
+        histories = survey(self.project).histories
+        for history in histories:
+            refuse_ahead(self.project, history)
+        return {history.bind: history.heads for history in histories}
+
+    def stamp(self, names: Sequence[str]) -> dict[str, tuple[Statement, ...]]:
+        """Return by bind the SQL that sets the version table to ``names``.
+
+        Each is ``END`` or ``START:END``; the START, the same in all, is where the table is now.
+        """
+        ranges = [split_range(name) for name in names]
+        starts = {start for start, _ in ranges if start is not None}
+        if len(starts) > 1:
+            raise UsageError("Stamp operation with --sql only supports a single starting revision at a time")
+        ends = tuple(end for _, end in ranges)
+        heads = start_heads(self.project, next(iter(starts), None))
+        return self._pointer(heads, stamped_heads(self.project.graph, heads, stamp_targets(self.project, ends)), ends)
+
+    def version_table(self) -> dict[str, tuple[Statement, ...]]:
+        """Return by bind the SQL that creates the version table."""
+        return self._pointer(frozenset(), frozenset(), ())
+
+    def _pointer(
+        self, heads: frozenset[str], after: frozenset[str], ends: tuple[str, ...]
+    ) -> dict[str, tuple[Statement, ...]]:
+        def export_bind(at: Visit, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            return Exporter(at, self.project.graph, self.project.phases).export_pointer(heads, after)
+
+        return self._visit(export_bind, destination_rev=ends)
+
+    def steps(self, plan: Plan) -> dict[Step, tuple[Statement, ...] | Refused]:
+        """Return the SQL of each step of a plan; for a body that needs a database, its refusal."""
+        found: dict[Step, tuple[Statement, ...] | Refused] = {}
+
+        def export_bind(at: Visit, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            for step in plan.of_bind(at.bind).steps:
+                exporter = Exporter(at, self.project.graph, self.project.phases)
+                try:
+                    found[step] = exporter.export_step(step, plan.direction)
+                except Refused as refusal:
+                    found[step] = refusal
+            return ()
+
+        self._visit(export_bind, destination_rev="heads")
+        return found
+
+    def data(
+        self, attributes: Callable[[Revision], Mapping[str, Any]], wanted: str | None = None
+    ) -> tuple[MigrationData, ...]:
+        """Return the migration data of all revisions, or of the id ``wanted``, base first, of the first bind."""
+        dialects: dict[str, str] = {}
+        graph, phases = self.project.graph, self.project.phases
+
+        def export_bind(at: Visit, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            dialects[at.bind] = at.context.dialect.name
+            return Exporter(at, graph, phases).export_all(graph.order(graph.revisions), frozenset(), "upgrade")
+
+        exported = self._visit(export_bind, destination_rev="heads")
+        bind = next(iter(exported))
+        found = migration_data(
+            exported[bind],
+            graph,
+            phases,
+            bind,
+            dialect_name=dialects[bind],
+            folder=self.project.folder,
+            attributes=attributes,
+        )
+        return tuple(item for item in found if wanted in (None, item.revision.id))
+
+    def _visit(self, export_bind: ExportBind, **options: Any) -> dict[str, tuple[Statement, ...]]:
+        """Return what ``export_bind`` gives for each bind, called with the names of all binds.
+
+        Files that env.py's offline part opens (Flask-Migrate's multi-bind template writes ``.sql`` and
+        ``NAME.sql`` into the working directory) land in a scratch folder.
+        """
+        sink = Discarded()
+        config = _absolute(self.project.config)
+        self.project.script.dir = os.path.abspath(self.project.script.dir)
+        options["tag"] = self.tag
+
+        def configure(given: dict[str, Any]) -> dict[str, Any]:
+            return offline_options(given, self.dialect, sink)
+
+        def run(visit: Callable[[Visit], None]) -> None:
+            run_environment(config, self.project.script, visit, as_sql=True, configure=configure, **options)
+
+        names: list[str] = []
+        found: dict[str, tuple[Statement, ...]] = {}
+        with stdout_to_stderr(), scratch_directory() as outside:
+            run(lambda at: names.append(at.bind))
+            check_bind(self.bind, names)
+
+            def visit(at: Visit) -> None:
+                if self.bind in (None, at.bind):
+                    found[at.bind] = export_bind(at, frozenset(names))
+
+            run(lambda at: outside(lambda: visit(at)))
+        return found
+
+
+def _absolute(config: Config) -> Config:
+    """Return ``config`` with absolute paths, for a run of env.py in another working directory."""
+    config.file_config  # noqa: B018  (read now: %(here)s is the folder of the file)
+    if config.config_file_name is not None:
+        config.config_file_name = os.path.abspath(config.config_file_name)
+    location = config.get_main_option("script_location")
+    if location and ":" not in location:
+        config.set_main_option("script_location", os.path.abspath(location).replace("%", "%%"))
+    return config

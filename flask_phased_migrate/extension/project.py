@@ -1,0 +1,261 @@
+"""One migrations folder as one call sees it, what was typed about it, and the plan of all its binds."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Collection, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from alembic.script import ScriptDirectory
+
+from ..environment import Config, resolve_revisions, revisions_down_to, revisions_up_to
+from ..errors import DatabaseAhead, Refused, RevisionRefused, StepInterrupted, UsageError
+from ..graph import Graph
+from ..operations import resolve_script
+from ..phases import Phases
+from ..plan import Direction, History, Plan, in_flight, join_plans, plan_downgrade, plan_upgrade
+
+
+@dataclass(frozen=True)
+class Project:
+    """A configuration, its script directory, and the revision files as a graph."""
+
+    config: Config
+    script: ScriptDirectory
+    graph: Graph
+    phases: Phases
+
+    @property
+    def folder(self) -> Path:
+        """The migrations folder, absolute."""
+        return Path(self.script.dir).absolute()
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for: a target as typed, in which direction, and which phase of it."""
+
+    target: str
+    direction: Direction = "upgrade"
+    phase: str | None = None
+    through: bool = False
+    bind: str | None = None
+
+
+# -- what was typed ---------------------------------------------------------------------------------
+
+
+def split_range(text: str) -> tuple[str | None, str]:
+    """Return (start, end) of ``START:END`` or ``END``.
+
+    :raises UsageError: if there is more than one colon.
+    """
+    start, colon, end = text.rpartition(":")
+    if not colon:
+        return None, text
+    if ":" in start:
+        raise UsageError(f"'{text}' is not a range. Write START:END, for example base:head.")
+    return start or None, end or "head"
+
+
+def one_revision(project: Project, name: str) -> str:
+    """Return the id of the one revision that ``name`` stands for.
+
+    :raises UsageError: if it stands for none or several.
+    """
+    found = resolve_revisions(project.script, name)
+    if len(found) != 1:
+        raise UsageError(f"'{name}' stands for {len(found)} revisions. Name one.")
+    return found[0]
+
+
+def stamp_targets(project: Project, names: Sequence[str]) -> tuple[str, ...]:
+    """Return the ids that a stamp's names stand for; none for ``base``."""
+    found: list[str] = []
+    for name in names:
+        if name != "base":
+            found += resolve_revisions(project.script, name)
+    return tuple(dict.fromkeys(found))
+
+
+def start_heads(project: Project, start: str | None) -> frozenset[str]:
+    """Return the version table's rows at the start of a range."""
+    if start in (None, "base"):
+        return frozenset()
+    return frozenset(resolve_revisions(project.script, str(start)))
+
+
+def check_bind(bind: str | None, names: Sequence[str]) -> None:
+    """Refuse a bind that does not exist.
+
+    :raises UsageError: naming those that do.
+    """
+    if bind is not None and bind not in names:
+        raise UsageError(f"There is no bind '{bind}'. The binds are: {', '.join(names)}.")
+
+
+def choose_histories(histories: Sequence[History], bind: str | None) -> tuple[History, ...]:
+    """Return the histories of one bind, or of all.
+
+    :raises UsageError: if there is no such bind.
+    """
+    check_bind(bind, [history.bind for history in histories])
+    return tuple(history for history in histories if bind in (None, history.bind))
+
+
+# -- planning ---------------------------------------------------------------------------------------
+
+
+def plan_request(project: Project, histories: Sequence[History], request: Request) -> Plan:
+    """Return the plan of all the chosen binds. Executes nothing.
+
+    :raises DatabaseAhead: if a version table names a revision without a file.
+    :raises UsageError: if there is no such phase or bind.
+    """
+    if request.phase is not None:
+        project.phases.index(request.phase)
+    binds = frozenset(history.bind for history in histories)
+    plans = []
+    for history in choose_histories(histories, request.bind):
+        refuse_ahead(project, history)
+        plan_bind = _plan_upgrade if request.direction == "upgrade" else _plan_downgrade
+        plans.append(plan_bind(project, history, request, binds))
+    plan = join_plans(plans, direction=request.direction, phase=request.phase)
+    if not plan.blocked:
+        _refuse_scripts(project, plan)
+    return plan
+
+
+def _plan_upgrade(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
+    covered = revisions_up_to(project.script, request.target, sorted(history.heads))
+    return plan_upgrade(
+        project.graph,
+        history,
+        project.phases,
+        covered,
+        phase=request.phase,
+        through=request.through,
+        target=request.target,
+        binds=binds,
+    )
+
+
+def _plan_downgrade(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
+    flying = in_flight(project.graph, history)
+    if flying and request.target.startswith("-"):
+        at = ", ".join(sorted(history.heads)) or "base"
+        raise Refused(
+            f"{', '.join(flying)} is in flight on {history.bind}, so '{request.target}' could mean two things. Nothing "
+            f"was executed. Undo what is in flight: flask db downgrade {at}. Or name the revision to go back to."
+        )
+    covered = set(revisions_down_to(project.script, request.target, sorted(history.heads)))
+    covered |= _flying_after(project, flying, request.target)
+    return plan_downgrade(
+        project.graph, history, project.phases, covered, phase=request.phase, target=request.target, binds=binds
+    )
+
+
+def _flying_after(project: Project, flying: Sequence[str], target: str) -> set[str]:
+    """Return the revisions in flight that a downgrade to ``target`` undoes: all that it does not keep."""
+    kept = project.graph.closure(resolve_revisions(project.script, target)) if target != "base" else frozenset()
+    return {name for name in flying if name not in kept}
+
+
+def refuse_ahead(project: Project, history: History) -> None:
+    """Refuse a database that is at a revision without a file.
+
+    :raises DatabaseAhead: naming it.
+    """
+    unknown = tuple(sorted(head for head in history.heads if head not in project.graph))
+    if unknown:
+        raise DatabaseAhead(
+            f"Can't locate revision identified by '{unknown[0]}': the database of bind {history.bind} is at "
+            f"{', '.join(unknown)}, and no file in {project.script.dir} has it. Nothing was executed. Deploy the code "
+            "that has the file, or, if the revision is gone for good: flask db stamp --purge REVISION",
+            bind=history.bind,
+            revisions=unknown,
+        )
+
+
+def _refuse_scripts(project: Project, plan: Plan) -> None:
+    """Refuse a plan in which a script operation names a file that may not be run.
+
+    Seen in the source, so that it is known before anything runs; a path that is computed is checked when
+    it is reached.
+
+    :raises RevisionRefused: naming the file and line.
+    """
+    for name in dict.fromkeys(step.revision for step in plan.steps):
+        path = project.graph[name].path
+        for script, line in _script_paths(path):
+            try:
+                resolve_script(project.folder, script)
+            except Refused as error:
+                raise RevisionRefused(f"{path}, line {line}: {error} Nothing was executed.", path=path) from error
+
+
+def _script_paths(path: str) -> list[tuple[str, int]]:
+    """Return (script path, line) of each ``execute_script("...")`` in a file."""
+    found = []
+    with suppress(OSError, SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(Path(path).read_bytes())):
+            if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
+                called = node.func
+                word = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
+                if word == "execute_script" and isinstance(node.args[0].value, str):
+                    found.append((node.args[0].value, node.lineno))
+    return found
+
+
+def refuse_unguarded(project: Project, plan: Plan) -> None:
+    """Refuse to run one phase of an unphased revision where plain Alembic could run it again.
+
+    :raises RevisionRefused: if the hook into Alembic is not installed on this machine.
+    """
+    from ..alembic_plugin import is_active
+
+    if plan.phase is None or plan.direction != "upgrade" or is_active():
+        return
+    for step in plan.steps:
+        revision = project.graph[step.revision]
+        if not revision.upgrade.phased:
+            raise RevisionRefused(
+                f"{revision.path}: revision {revision.id} is not divided into phases, and flask_phased_migrate is not "
+                "installed as a package here, so 'alembic upgrade' would run it a second time. Nothing was executed. "
+                "Type: pip install flask-phased-migrate",
+                path=revision.path,
+            )
+
+
+# -- refusals ---------------------------------------------------------------------------------------
+
+
+def refuse_blocked(plan: Plan) -> None:
+    """Raise what a blocked plan stands for.
+
+    :raises StepInterrupted: if a step's end is not known.
+    :raises RevisionRefused: if a revision's file makes a mistake.
+    :raises Refused: if earlier phases are missing.
+    """
+    if not plan.blocked:
+        return
+    first = plan.blocked[0]
+    text = describe_blocked(plan)
+    if first.interrupted:
+        raise StepInterrupted(text, step=first.step)
+    if first.path is not None:
+        raise RevisionRefused(text, path=first.path, plan=plan)
+    raise Refused(text, plan=plan)
+
+
+def describe_blocked(plan: Plan) -> str:
+    """Return the message of a refusal: every missing step, and the commands that lead on."""
+    what = f"phase {plan.phase} may not run" if plan.phase is not None else f"the {plan.direction} may not run"
+    lines = [f"Nothing was executed: {what}."]
+    for block in plan.blocked:
+        where = f"{block.step.bind}: " if block.path is None else ""
+        lines.append(f"  {where}{block.because}")
+    commands = dict.fromkeys(block.command for block in plan.blocked if block.command)
+    return "\n".join([*dict.fromkeys(lines), *(f"Next: {command}" for command in commands)])

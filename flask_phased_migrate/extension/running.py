@@ -1,0 +1,274 @@
+"""Runs that write: survey the binds, plan, take the locks, survey and plan again, execute."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from sqlalchemy.engine import Engine
+
+from ..dialects import Adapter, LockName, adapter_for, run_lock
+from ..environment import Visit, run_environment, stdout_to_stderr
+from ..errors import LockHeld, UsageError
+from ..executor import Effects, Executor, end_reading
+from ..graph import Graph
+from ..operations import BodyRunner
+from ..phases import segment_problem
+from ..plan import History, Plan, Step, stamped_heads
+from ..recorder import Execution, Recorder, Runner, Tables, read_history, read_journal
+from .project import (
+    Project,
+    Request,
+    check_bind,
+    choose_histories,
+    one_revision,
+    plan_request,
+    refuse_blocked,
+    refuse_unguarded,
+    stamp_targets,
+)
+
+
+@dataclass(frozen=True)
+class SurveyedBind:
+    """What one bind's tables say, and what a runner has to lock."""
+
+    history: History
+    tables: Tables
+    engine: Engine
+    adapter: Adapter
+    lock_name: LockName
+
+
+@dataclass(frozen=True)
+class Survey:
+    """All binds in env.py's order, and the graph with what only running a body can tell."""
+
+    binds: tuple[SurveyedBind, ...]
+    graph: Graph
+
+    @property
+    def histories(self) -> tuple[History, ...]:
+        """The histories of all binds."""
+        return tuple(bind.history for bind in self.binds)
+
+
+def survey(project: Project, **options: Any) -> Survey:
+    """Return what each bind's tables say. Writes nothing and takes no lock."""
+    binds: list[SurveyedBind] = []
+    problems: dict[str, str] = {}
+
+    def visit(found: Visit) -> None:
+        history = read_history(found.connection, found.bind, found.tables)
+        engine, tables = found.connection.engine, found.tables
+        adapter = adapter_for(engine.dialect.name)
+        name = adapter.lock_name(engine, tables.version.name, tables.version.schema)
+        binds.append(SurveyedBind(history, tables, engine, adapter, name))
+        end_reading(found.connection)
+        problems.update(_segment_problems(project.graph, found))
+
+    with stdout_to_stderr():
+        run_environment(project.config, project.script, visit, **options)
+    return Survey(tuple(binds), _with_problems(project.graph, problems))
+
+
+def _segment_problems(graph: Graph, visit: Visit) -> dict[str, str]:
+    """Return what is wrong with generators whose segments can only be counted by running them, muted."""
+    found = {}
+    for revision in graph.revisions.values():
+        for direction, bodies in (("upgrade", revision.upgrade), ("downgrade", revision.downgrade)):
+            if not bodies.uncounted or not bodies.parts:
+                continue
+            segments = BodyRunner(visit.operations).count_segments(bodies.parts[0], visit.arguments)
+            names = tuple(body.phase for body in bodies.parts)
+            if segments is not None and segments != len(names):
+                found[revision.id] = segment_problem(direction, names, segments)
+    return found
+
+
+def _with_problems(graph: Graph, problems: Mapping[str, str]) -> Graph:
+    if not problems:
+        return graph
+    revisions = dict(graph.revisions)
+    for name, problem in problems.items():
+        upgrade = replace(revisions[name].upgrade, problem=problem)
+        revisions[name] = replace(revisions[name], upgrade=upgrade)
+    return Graph(revisions)
+
+
+def read_executions(project: Project, bind: str | None, **choice: Any) -> tuple[tuple[str, Execution], ...]:
+    """Return (bind, execution) pairs, newest first within each bind.
+
+    :param choice: the options of :func:`.recorder.read_journal`.
+    :raises UsageError: if there is no such bind.
+    """
+    found: list[tuple[str, Execution]] = []
+    names: list[str] = []
+
+    def visit(at: Visit) -> None:
+        names.append(at.bind)
+        if bind in (None, at.bind):
+            found.extend((at.bind, row) for row in read_journal(at.connection, at.tables, **choice))
+        end_reading(at.connection)
+
+    with stdout_to_stderr():
+        run_environment(project.config, project.script, visit)
+    check_bind(bind, names)
+    return tuple(found)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One call that writes. ``options`` are what env.py may ask for: target and tag."""
+
+    project: Project
+    runner: Runner
+    lock_wait_s: float
+    options: Mapping[str, Any]
+
+    # -- upgrade and downgrade ------------------------------------------------------------------
+
+    def execute(self, request: Request, report: Callable[[Any], None], command: str) -> Plan:
+        """Run what is pending and return the plan that was run.
+
+        A runner that had to wait for the lock plans again and normally finds nothing to do.
+
+        :raises Refused: if the plan is blocked; nothing was executed.
+        :raises StepFailed: if a step raised.
+        :raises LockHeld: if another runner kept the lock.
+        """
+        found, plan = self._plan(request)
+        fresh = request.direction == "upgrade" and request.phase is None
+        unmade = any(not history.has_version_table for history in choose_histories(found.histories, request.bind))
+        if not plan.actions and not (fresh and unmade):
+            return plan
+        refuse_unguarded(self.project, plan)
+        with self._locked(found, request.bind):
+            found, plan = self._plan(request)
+            effects = Effects(report=report, runner=self.runner, command=command)
+            self._run_actions(plan, found, effects, fresh=fresh, bind=request.bind)
+        return plan
+
+    def _plan(self, request: Request) -> tuple[Survey, Plan]:
+        found = survey(self.project, **self.options)
+        plan = plan_request(replace(self.project, graph=found.graph), found.histories, request)
+        refuse_blocked(plan)
+        return found, plan
+
+    def _run_actions(self, plan: Plan, found: Survey, effects: Effects, *, fresh: bool, bind: str | None) -> None:
+        known = {history.bind: history for history in choose_histories(found.histories, bind)}
+        total, first = len(plan.steps), 1
+
+        def visit(at: Visit) -> None:
+            nonlocal first
+            if at.bind not in known:
+                return
+            actions = plan.of_bind(at.bind).actions
+            executor = Executor(at, self.project.graph, known[at.bind], plan.direction, effects)
+            if actions:
+                first += executor.run(actions, first=first, total=total)
+            elif fresh:
+                end_reading(at.connection)
+                executor.recorder.ensure_tables(bookkeeping=False)
+
+        run_environment(self.project.config, self.project.script, visit, **self.options)
+
+    # -- locks ----------------------------------------------------------------------------------
+
+    @contextmanager
+    def _locked(self, found: Survey, bind: str | None) -> Iterator[None]:
+        """Hold the run lock of each chosen bind, on connections of their own."""
+        with ExitStack() as stack:
+            for item in found.binds:
+                if bind not in (None, item.history.bind):
+                    continue
+                lock = run_lock(item.adapter, item.engine, item.lock_name, wait_s=self.lock_wait_s)
+                if not stack.enter_context(lock):
+                    raise LockHeld(self._held(item))
+            yield
+
+    def _held(self, item: SurveyedBind) -> str:
+        with item.engine.connect() as connection:
+            rows = read_journal(connection, item.tables, limit=1)
+        holder = f" It is process {rows[0].pid} on {rows[0].host}." if rows and rows[0].status == "running" else ""
+        return (
+            f"Another runner is at work on {item.history.bind} and did not finish within {self.lock_wait_s:g} s."
+            f"{holder} Nothing was executed. Type the same command again, or wait longer: --lock-wait SECONDS"
+        )
+
+    # -- changing the records -------------------------------------------------------------------
+
+    def resolve(self, revision: str, phase: str, *, action: str, reason: str | None, bind: str | None) -> str:
+        """Record how to go on with an interrupted step; return the revision's id.
+
+        :raises UsageError: if it is not interrupted, or on several binds and none is chosen.
+        """
+        name = one_revision(self.project, revision)
+        self.project.phases.index(phase)
+        found = survey(self.project, **self.options)
+        chosen = choose_histories(found.histories, bind)
+        interrupted = [item for item in chosen if _is_interrupted(item, name, phase)]
+        if not interrupted:
+            raise UsageError(f"{name} {phase} is not interrupted: nothing to resolve. Look at: flask db status")
+        if len(interrupted) > 1:
+            names = ", ".join(item.bind for item in interrupted)
+            raise UsageError(f"{name} {phase} is interrupted on {names}. Say which: --bind NAME")
+        step = Step(interrupted[0].bind, name, phase)
+        statement = interrupted[0].records[(name, phase)].statement
+
+        def change(_at: Visit, recorder: Recorder) -> None:
+            with recorder.connection.begin():
+                if action == "restart":
+                    recorder.forget(name, phase)
+                elif action == "mark-done":
+                    recorder.record_status(step, "done")
+                else:
+                    recorder.record_status(step, "failed", statement=statement)
+                operation: Any = "skip" if action == "mark-done" else "resume"
+                recorder.insert_execution(operation, name, phase, "done", reason)
+
+        self._change(found, step.bind, change)
+        return name
+
+    def stamp(self, names: Sequence[str], *, purge: bool, bind: str | None) -> None:
+        """Set the version table to ``names`` without running anything, and clear the ledger below them."""
+        graph = self.project.graph
+        targets = stamp_targets(self.project, names)
+
+        def change(at: Visit, recorder: Recorder) -> None:
+            recorder.ensure_tables()
+            heads = read_history(at.connection, at.bind, at.tables).heads
+            end_reading(at.connection)
+            with recorder.connection.begin():
+                if purge:
+                    for head in sorted(heads):
+                        recorder.move_pointer(frozenset({head}), frozenset())
+                    heads = frozenset()
+                after = stamped_heads(graph, heads, targets)
+                recorder.move_pointer(heads, after)
+                for covered in sorted(graph.closure(name for name in after if name in graph)):
+                    recorder.forget(covered)
+                stamped: list[str | None] = [*sorted(after)]
+                for name in stamped or [None]:
+                    recorder.insert_execution("stamp", name, None, "done")
+
+        self._change(survey(self.project, **self.options), bind, change)
+
+    def _change(self, found: Survey, bind: str | None, change: Callable[[Visit, Recorder], None]) -> None:
+        """Call ``change`` with each chosen bind's recorder, holding the run locks."""
+        check_bind(bind, [item.history.bind for item in found.binds])
+
+        def visit(at: Visit) -> None:
+            if bind in (None, at.bind):
+                end_reading(at.connection)
+                change(at, Recorder(at.connection, at.tables, self.runner))
+
+        with self._locked(found, bind):
+            run_environment(self.project.config, self.project.script, visit, **self.options)
+
+
+def _is_interrupted(history: History, name: str, phase: str) -> bool:
+    record = history.records.get((name, phase))
+    return record is not None and record.status != "done"

@@ -1,0 +1,132 @@
+"""The application's settings for migrations: where each value comes from, and what env.py files may read."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from flask import current_app, g
+
+from ..errors import ConfigurationError, UsageError
+from ..phases import DEFAULT_BIND
+
+if TYPE_CHECKING:
+    from ..environment import Config
+    from . import Migrate
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A setting's value and where it came from, for ``flask db environ``."""
+
+    name: str
+    value: Any
+    source: str
+
+
+@dataclass(frozen=True)
+class PlainDatabase:
+    """Stands for Flask-SQLAlchemy where an application gives ``metadata`` and ``engine`` itself."""
+
+    metadata: Any
+    engine: Any
+    metadatas: Mapping[str | None, Any]
+    engines: Mapping[str | None, Any]
+
+
+class MigrateSettings:
+    """What ``app.extensions["migrate"]`` holds; env.py files of every Flask-Migrate generation read it."""
+
+    def __init__(self, migrate: Migrate, db: Any, directory: str, options: Mapping[str, Any]) -> None:
+        self.migrate = migrate
+        self.db = db
+        self.directory = directory
+        self._options = dict(options)
+
+    @property
+    def configure_args(self) -> dict[str, Any]:
+        """A fresh copy of what the application gave: env.py files write into it."""
+        return dict(self._options)
+
+    @property
+    def metadata(self) -> Any:
+        """The metadata of the database object."""
+        return self.db.metadata
+
+
+def current_settings() -> MigrateSettings:
+    """Return the current application's settings.
+
+    :raises ConfigurationError: if it has no migrations.
+    """
+    try:
+        settings: MigrateSettings = current_app.extensions["migrate"]
+    except KeyError:
+        raise ConfigurationError(
+            f"The application {current_app.name} has no migrations: call Migrate(app, db) or migrate.init_app(app, db)."
+        ) from None
+    return settings
+
+
+def plain_database(metadata: Any, engine: Any) -> PlainDatabase | None:
+    """Return metadata and engines as one database object, None where neither is given.
+
+    :raises ConfigurationError: if only one is given, or their binds differ.
+    """
+    if metadata is None and engine is None:
+        return None
+    if metadata is None or engine is None:
+        raise ConfigurationError("Give Migrate both metadata= and engine=, or Flask-SQLAlchemy's object as db.")
+    metadatas = _by_bind(metadata)
+    engines = _by_bind(engine)
+    if set(metadatas) != set(engines):
+        raise ConfigurationError("metadata= and engine= must be mappings with the same binds as keys.")
+    first = next(iter(engines))
+    return PlainDatabase(metadatas.get(None, metadatas[first]), engines.get(None, engines[first]), metadatas, engines)
+
+
+def _by_bind(value: Any) -> dict[str | None, Any]:
+    if not isinstance(value, Mapping):
+        return {None: value}
+    return {None if name in (None, DEFAULT_BIND) else str(name): item for name, item in value.items()}
+
+
+def engines_of(db: Any) -> Mapping[str | None, Any]:
+    """Return the engines of a database object by bind; the unnamed one's key is None."""
+    engines: Mapping[str | None, Any] | None = getattr(db, "engines", None)
+    return engines if engines is not None else {None: db.engine}
+
+
+def new_config(directory: str) -> Config:
+    """Return an Alembic configuration of the files that the command line or the folder names.
+
+    :raises UsageError: if one of the command line's does not exist.
+    """
+    from ..environment import Config
+
+    files: Sequence[str] = [str(name) for name in g.get("migrate_config") or ()]
+    ini = next((name for name in files if not name.endswith(".toml")), os.path.join(directory, "alembic.ini"))
+    toml = next((name for name in files if name.endswith(".toml")), "pyproject.toml")
+    for name in files:
+        if not os.path.exists(name):
+            raise UsageError(f"There is no configuration file {name}.")
+    return Config(ini, toml_file=toml, ini_section=g.get("migrate_name") or "alembic")
+
+
+def find_setting(config: Config, name: str, option: str | None, default: Any) -> Setting:
+    """Return a setting: the app's config, then alembic.ini, then pyproject.toml, then the default.
+
+    :param option: its name in alembic.ini and under ``[tool.alembic]``; underscores do for hyphens.
+    """
+    if current_app.config.get(name) is not None:
+        return Setting(name, current_app.config[name], "application")
+    spellings = (option, option.replace("-", "_")) if option is not None else ()
+    for spelling in spellings:
+        if config.file_config.has_option(config.config_ini_section, spelling):
+            return Setting(name, config.file_config.get(config.config_ini_section, spelling), "alembic.ini")
+    for spelling in spellings:
+        if spelling in config.toml_alembic_config:
+            return Setting(name, config.toml_alembic_config[spelling], "pyproject.toml")
+    return Setting(name, default, "default")
