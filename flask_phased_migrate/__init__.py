@@ -1,15 +1,13 @@
 """Database migrations in deploy phases for Flask applications that may not stop.
 
-``from flask_phased_migrate import Migrate`` imports Flask only; every other name is loaded when it is
-first used.
+Each name is loaded when it is first used: ``from flask_phased_migrate import Migrate`` imports Flask, and
+neither Alembic nor SQLAlchemy.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
-
-from .extension import Migrate as Migrate
 
 if TYPE_CHECKING:
     from .commands import (
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
         upgrade,
     )
     from .environment import Config
+    from .extension import Migrate
     from .extension.env_file import each_bind
     from .operations import execute_script
     from .phases import phased
@@ -65,6 +64,7 @@ _HOMES = {
         "commands",
     ),
     "Config": "environment",
+    "Migrate": "extension",
     "each_bind": "extension.env_file",
     "execute_script": "operations",
     "phased": "phases",

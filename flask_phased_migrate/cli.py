@@ -48,7 +48,7 @@ class ErrorsAsStatus:
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         try:
             return self.callback(*arguments, **options)
-        except (click.exceptions.ClickException, click.exceptions.Exit, click.exceptions.Abort):
+        except (click.exceptions.ClickException, click.exceptions.Exit, click.exceptions.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
@@ -350,6 +350,7 @@ def merge(directory: str | None, revisions: Sequence[str], **options: Any) -> No
 @_TAG
 @_X_ARG
 @_PHASE
+@click.option("--all-phases", is_flag=True, help="Run every phase although MIGRATE_REQUIRE_PHASES is set.")
 @click.option("--through", is_flag=True, help="With --phase: run every phase up to it, one after the other.")
 @_PLAN
 @_BIND

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import logging.config
 import os
+import re
 import sys
 import tempfile
 import threading
@@ -179,9 +180,37 @@ def revisions_down_to(script: ScriptDirectory, target: str, heads: Sequence[str]
 def resolve_revisions(script: ScriptDirectory, name: str) -> tuple[str, ...]:
     """Return the ids that a name as typed stands for: an id, part of one, ``head``, ``heads``, ``base``, a label.
 
+    ``ID-2`` and ``ID+2`` count revisions from there; ``-2`` counts from the heads, ``+2`` from the base.
+
     :raises CommandError: if there is none, or several where one is wanted.
     """
-    return tuple(item.revision for item in script.get_revisions(name) if item is not None)
+    relative = _RELATIVE.fullmatch(name)
+    if relative is None:
+        return tuple(item.revision for item in script.get_revisions(name) if item is not None)
+    steps = int(relative["steps"])
+    found = resolve_revisions(script, relative["start"] or ("base" if steps > 0 else "heads"))
+    for _ in range(abs(steps)):
+        before, found = found, _children(script, found) if steps > 0 else _parents(script, found)
+        if not found and (steps > 0 or not before):
+            raise CommandError(f"Relative revision {name} didn't produce {abs(steps)} migrations")
+    return found
+
+
+_RELATIVE = re.compile(r"(?P<start>(?:.+@)?\w*)(?P<steps>[+-]\d+)", re.ASCII)
+
+
+def _parents(script: ScriptDirectory, names: Sequence[str]) -> tuple[str, ...]:
+    found: dict[str, None] = {}
+    for item in script.get_revisions(tuple(names)):
+        down = item.down_revision
+        found.update(dict.fromkeys((down,) if isinstance(down, str) else down or ()))
+    return tuple(found)
+
+
+def _children(script: ScriptDirectory, names: Sequence[str]) -> tuple[str, ...]:
+    if not names:
+        return tuple(script.get_bases())
+    return tuple(sorted({name for item in script.get_revisions(tuple(names)) for name in item.nextrev}))
 
 
 @contextmanager

@@ -375,7 +375,13 @@ class StepOperations:
         assert script is not None
         path = resolve_script(Path(script.dir).absolute(), operation.path)
         with operations.migration_context.autocommit_block():
-            run_script(path, operation, self._script_environment(), Path(script.dir), self._output)
+            run_script(
+                path,
+                operation,
+                script_environment(self.executor.connection.engine, self.step, self.executor.direction),
+                Path(script.dir),
+                self._output,
+            )
             # Recorded by itself, at once: a program that succeeded must not run again.
             self._quietly("running", self.runner.finished + 1)
             self.progress.committing(self.runner.finished + 1)
@@ -390,16 +396,17 @@ class StepOperations:
     def _output(self, line: str) -> None:
         self.executor.effects.report(Event("output", self.step.bind, self.step, detail=line))
 
-    def _script_environment(self) -> dict[str, str]:
-        engine = self.executor.connection.engine
-        return {
-            **os.environ,
-            "MIGRATE_DATABASE_URL": engine.url.render_as_string(hide_password=False),
-            "MIGRATE_BIND": self.step.bind,
-            "MIGRATE_REVISION": self.step.revision,
-            "MIGRATE_PHASE": self.step.phase,
-            "MIGRATE_DIRECTION": self.executor.direction,
-        }
+
+def script_environment(engine: sa.Engine, step: Step, direction: Direction) -> dict[str, str]:
+    """Return the environment of a script operation: this process's, and where and what it is part of."""
+    return {
+        **os.environ,
+        "MIGRATE_DATABASE_URL": engine.url.render_as_string(hide_password=False),
+        "MIGRATE_BIND": step.bind,
+        "MIGRATE_REVISION": step.revision,
+        "MIGRATE_PHASE": step.phase,
+        "MIGRATE_DIRECTION": direction,
+    }
 
 
 def _is_foreign_keys_pragma(connection: Connection, statement: str) -> bool:

@@ -160,6 +160,7 @@ _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
     "MIGRATE_DEFAULT_PHASE": ("default-phase", "the first phase"),
     "MIGRATE_BOUNDARY": ("boundary", "the first phase"),
     "MIGRATE_SCRIPT_ATTRIBUTES": ("script-attributes", ""),
+    "MIGRATE_REQUIRE_PHASES": (None, False),
     "MIGRATE_LOCK_WAIT": (None, 60),
     "MIGRATE_OPERATOR": (None, "the login name"),
     "MIGRATE_APP_VERSION": (None, ""),

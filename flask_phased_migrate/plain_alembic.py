@@ -7,20 +7,17 @@ already is not run twice; both clear their ledger rows, since Alembic moves its 
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import sqlalchemy as sa
-
 from .environment import HOOKED_KEY
 from .errors import StepInterrupted
-from .executor import run_script
+from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, configure_phases, read_bodies
-from .plan import Record, Step
+from .plan import Direction, Record, Step
 from .recorder import Tables, bookkeeping_names, build_tables, ledger_forget, read_history
 
 
@@ -65,8 +62,12 @@ def _guard(step: Any, context: Any) -> None:
     if not step.is_upgrade or isinstance(upgrade, PhasedFunction):
         return
     original, revision = step.migration_fn, step.revision.revision
+    own_phase = str(getattr(step.revision.module, "phase", "") or _phases_of(context).default)
 
     def upgrade_once(**arguments: Any) -> None:
+        runner = context.opts.get(RUNNER_KEY)
+        if isinstance(runner, PlainRunner):
+            runner.step = Step(arguments.get("engine_name") or DEFAULT_BIND, revision, own_phase)
         tables = tables_of(context)
         records = records_of(context, tables, revision)
         _refuse_interrupted(records)
@@ -101,14 +102,19 @@ def _refuse_interrupted(records: Mapping[str, Record]) -> None:
 
 
 class PlainRunner:
-    """Runs our operations where Alembic itself runs the revisions."""
+    """Runs our operations where Alembic itself runs the revisions; ``step`` is what runs now."""
+
+    def __init__(self) -> None:
+        self.step = Step(DEFAULT_BIND, "", "")
+        self.direction: Direction = "upgrade"
 
     def run_phased(self, operations: Any, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
         """Run the phases of ``function`` that the ledger does not have as done, then clear its rows."""
         context = operations.migration_context
         upgrading = function.__name__ != "downgrade"
+        direction: Direction = "upgrade" if upgrading else "downgrade"
         phases = _phases_of(context)
-        bodies = read_bodies(function, "upgrade" if upgrading else "downgrade", phases)
+        bodies = read_bodies(function, direction, phases)
         if bodies.problem is not None:
             raise ValueError(f"revision {function.revision}: {bodies.problem}.")
         bind = arguments.get("engine_name") or DEFAULT_BIND
@@ -118,6 +124,7 @@ class PlainRunner:
         _refuse_interrupted(records)
         for name in names:
             if name not in records or not upgrading:
+                self.step, self.direction = Step(bind, function.revision, name), direction
                 self._run_body(operations, bodies.body(bind, name), arguments)
         if records:
             context.connection.execute(ledger_forget(tables, function.revision))
@@ -132,8 +139,7 @@ class PlainRunner:
         """Run the program; under plain Alembic within whatever transaction env.py has begun."""
         context = operations.migration_context
         folder = Path(context.script.dir).absolute()
-        url: sa.URL = context.connection.engine.url
-        environment = {**os.environ, "MIGRATE_DATABASE_URL": url.render_as_string(hide_password=False)}
+        environment = script_environment(context.connection.engine, self.step, self.direction)
         run_script(
             resolve_script(folder, operation.path),
             operation,

@@ -267,10 +267,12 @@ class Migrate:
         phase: str | None = None,
         through: bool = False,
         bind: str | None = None,
+        all_phases: bool = False,
         **run: Any,
     ) -> Plan:
         """Run an upgrade and return the plan that was run.
 
+        :param all_phases: run a plain upgrade although ``MIGRATE_REQUIRE_PHASES`` is set.
         :param run: ``tag``, ``x_arg``, ``lock_wait_s``, ``report`` (called with each event) and ``command`` (as
             typed, for messages).
         :raises Refused: if the plan is blocked; nothing was executed.
@@ -279,7 +281,7 @@ class Migrate:
         """
         from .project import Request
 
-        return self._execute(directory, Request(revision, "upgrade", phase, through, bind), **run)
+        return self._execute(directory, Request(revision, "upgrade", phase, through, bind, all_phases), **run)
 
     def downgrade(
         self,
@@ -319,7 +321,8 @@ class Migrate:
         runner = this_runner(
             str(uuid.uuid4()), operator=_operator(), app_version=None if version is None else str(version)
         )
-        return Run(project, runner, float(wait_s), options)
+        required = bool(current_app.config.get("MIGRATE_REQUIRE_PHASES", False))
+        return Run(project, runner, float(wait_s), options, required)
 
     def resolve(
         self,

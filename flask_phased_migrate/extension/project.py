@@ -42,6 +42,7 @@ class Request:
     phase: str | None = None
     through: bool = False
     bind: str | None = None
+    all_phases: bool = False
 
 
 # -- what was typed ---------------------------------------------------------------------------------
@@ -227,6 +228,23 @@ def refuse_unguarded(project: Project, plan: Plan) -> None:
                 "Type: pip install flask-phased-migrate",
                 path=revision.path,
             )
+
+
+def refuse_without_phase(request: Request, plan: Plan, histories: Sequence[History]) -> None:
+    """Refuse a plain upgrade of a database in use, where the application wants phases.
+
+    :raises Refused: with the commands to type instead.
+    """
+    plain = request.direction == "upgrade" and request.phase is None and not request.all_phases
+    if not plain or not plan.actions or all(not item.heads and not item.records for item in histories):
+        return
+    names = dict.fromkeys(step.phase for step in plan.steps)
+    raise Refused(
+        f"Nothing was executed: MIGRATE_REQUIRE_PHASES is set, and {len(plan.steps)} steps of {', '.join(names)} are "
+        "pending. Run one phase at a time: flask db upgrade --phase PHASE. Or, where nothing of the application runs: "
+        "flask db upgrade --all-phases",
+        plan=plan,
+    )
 
 
 # -- refusals ---------------------------------------------------------------------------------------

@@ -27,6 +27,7 @@ from .project import (
     plan_request,
     refuse_blocked,
     refuse_unguarded,
+    refuse_without_phase,
     stamp_targets,
 )
 
@@ -127,6 +128,7 @@ class Run:
     runner: Runner
     lock_wait_s: float
     options: Mapping[str, Any]
+    require_phases: bool = False
 
     # -- upgrade and downgrade ------------------------------------------------------------------
 
@@ -155,6 +157,8 @@ class Run:
         found = survey(self.project, **self.options)
         plan = plan_request(replace(self.project, graph=found.graph), found.histories, request)
         refuse_blocked(plan)
+        if self.require_phases:
+            refuse_without_phase(request, plan, choose_histories(found.histories, request.bind))
         return found, plan
 
     def _run_actions(self, plan: Plan, found: Survey, effects: Effects, *, fresh: bool, bind: str | None) -> None:

@@ -1,6 +1,7 @@
 # Settings of Alembic and of the phases. The application's config (MIGRATE_PHASES, ...) wins over this file.
 
 [alembic]
+script_location = %(here)s
 # file_template = %%(year)d_%%(month).2d_%%(day).2d_%%(rev)s_%%(slug)s
 path_separator = os
 

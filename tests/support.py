@@ -1,0 +1,272 @@
+"""What tests share: throw-away databases, and small Flask projects with a migrations folder of ours."""
+
+from __future__ import annotations
+
+import configparser
+import importlib.util
+import os
+import subprocess
+import sys
+import textwrap
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import flask
+import pytest
+import sqlalchemy as sa
+
+ROOT = Path(__file__).parent.parent
+TEMPLATE = ROOT / "flask_phased_migrate" / "templates" / "flask"
+SERVERS = ("postgresql", "mysql")
+
+APPLICATION = """\
+import os
+from flask import Flask
+from flask_sqlalchemy import SQLAlchemy
+import sqlalchemy as sa
+from flask_phased_migrate import Migrate
+
+app = Flask(__name__)
+app.config.update({config!r})
+db = SQLAlchemy(app)
+{models}
+migrate = Migrate(app, db, directory={directory!r})
+{more}
+"""
+
+HEADER = '''\
+"""{message}"""
+from alembic import op
+import sqlalchemy as sa
+from flask_phased_migrate import execute_script, phased
+
+revision = {revision!r}
+down_revision = {down!r}
+branch_labels = {labels!r}
+depends_on = {depends_on!r}
+
+'''
+
+
+# -- databases ----------------------------------------------------------------------------------------
+
+
+@cache
+def server_url(kind: str) -> sa.URL:
+    """Return the URL of a server's maintenance database; skip, or fail under REQUIRE_SERVERS=1, if it is down."""
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / "setup.cfg")
+    url = sa.make_url(os.environ.get(f"TEST_{kind.upper()}_URL") or parser["db"][kind])
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    try:
+        with engine.connect():
+            pass
+    except sa.exc.DBAPIError as error:
+        if os.environ.get("REQUIRE_SERVERS") == "1":
+            raise
+        pytest.skip(f"no {kind} server at {url}: {error.orig}")
+    return url
+
+
+@contextmanager
+def fresh_database(kind: str, folder: Path) -> Iterator[str]:
+    """Give the URL of a new empty database of ``kind`` (sqlite, postgresql, mysql); drop it afterwards."""
+    name = f"fpm_{uuid.uuid4().hex[:20]}"
+    if kind == "sqlite":
+        yield f"sqlite:///{folder / name}.sqlite3"
+        return
+    server = server_url(kind)
+    charset = " CHARACTER SET utf8mb4" if kind == "mysql" else ""
+    force = " WITH (FORCE)" if kind == "postgresql" else ""
+    _run_on_server(server, f"CREATE DATABASE {name}{charset}")
+    try:
+        yield server.set(database=name).render_as_string(hide_password=False)
+    finally:
+        _run_on_server(server, f"DROP DATABASE {name}{force}")
+
+
+def _run_on_server(url: sa.URL, statement: str) -> None:
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(statement)
+
+
+@contextmanager
+def connect(url: str) -> Iterator[sa.Connection]:
+    """Give a connection in a transaction that is committed at the end; nothing of it stays open."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        yield connection
+
+
+def query(url: str, statement: str, **parameters: Any) -> list[tuple[Any, ...]]:
+    """Return the rows of a statement, as plain tuples; [] for one that gives none."""
+    with connect(url) as connection:
+        result = connection.execute(sa.text(statement), parameters)
+        return [tuple(row) for row in result] if result.returns_rows else []
+
+
+def table_names(url: str) -> set[str]:
+    """Return the names of all tables."""
+    with connect(url) as connection:
+        return set(sa.inspect(connection).get_table_names())
+
+
+def drop_tables(url: str) -> None:
+    """Drop every table and every view of a database that tests own."""
+    with connect(url) as connection:
+        names = sa.inspect(connection).get_table_names()
+        quote = connection.dialect.identifier_preparer.quote
+        if connection.dialect.name == "mysql":
+            connection.exec_driver_sql("SET FOREIGN_KEY_CHECKS = 0")
+        for name in names:
+            cascade = " CASCADE" if connection.dialect.name == "postgresql" else ""
+            connection.exec_driver_sql(f"DROP TABLE {quote(name)}{cascade}")
+
+
+# -- projects -----------------------------------------------------------------------------------------
+
+
+@dataclass
+class Site:
+    """A Flask application in ``folder`` with a migrations folder that ``flask db init`` could have written."""
+
+    folder: Path
+    url: str
+    environment: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def migrations(self) -> Path:
+        """The migrations folder."""
+        return self.folder / "migrations"
+
+    @property
+    def versions(self) -> Path:
+        """The folder of the revision files."""
+        return self.migrations / "versions"
+
+    def revision(
+        self,
+        revision: str,
+        down: str | tuple[str, ...] | None,
+        text: str,
+        *,
+        depends_on: str | tuple[str, ...] | None = None,
+        labels: str | tuple[str, ...] | None = None,
+        message: str = "",
+    ) -> Path:
+        """Write a revision file: the usual head and then ``text``, dedented. Return its path."""
+        head = HEADER.format(
+            message=message or f"revision {revision}",
+            revision=revision,
+            down=down,
+            labels=labels,
+            depends_on=depends_on,
+        )
+        return self.write(f"migrations/versions/{revision}.py", head + textwrap.dedent(text))
+
+    def write(self, path: str, text: str, *, executable: bool = False) -> Path:
+        """Write a file, relative to the project's folder, dedented; return its path."""
+        file = self.folder / path
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(textwrap.dedent(text), encoding="utf-8")
+        if executable:
+            file.chmod(0o755)
+        return file
+
+    def flask(self, *arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+        """Run ``flask ARGUMENTS`` in the project's folder; ``flask("db", "upgrade")``. Output is text."""
+        return subprocess.run(
+            [sys.executable, "-m", "flask", *arguments],
+            cwd=options.pop("cwd", self.folder),
+            env=self._environment(options.pop("env", {})),
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=options.pop("timeout", 120),
+            check=False,
+            **options,
+        )
+
+    def start(self, *arguments: str, **options: Any) -> subprocess.Popen[str]:
+        """Start ``flask ARGUMENTS`` without waiting for it; output goes to pipes."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "flask", *arguments],
+            cwd=self.folder,
+            env=self._environment(options.pop("env", {})),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+            **options,
+        )
+
+    def _environment(self, extra: Mapping[str, str]) -> dict[str, str]:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith("FLASK_")}
+        application = {"FLASK_APP": str(self.folder / "app.py"), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {**kept, **application, **self.environment, **extra}
+
+    @contextmanager
+    def app(self) -> Iterator[flask.Flask]:
+        """Load the application in this process, under a module name of its own, and push its context."""
+        name = f"site_{uuid.uuid4().hex}"
+        spec = importlib.util.spec_from_file_location(name, self.folder / "app.py")
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        try:
+            spec.loader.exec_module(module)
+            with module.app.app_context():
+                try:
+                    yield module.app
+                finally:
+                    module.db.session.remove()
+                    for engine in module.db.engines.values():
+                        engine.dispose()
+        finally:
+            del sys.modules[name]
+
+
+def make_site(
+    folder: Path,
+    url: str,
+    *,
+    binds: Mapping[str, str] | None = None,
+    config: Mapping[str, Any] | None = None,
+    models: str = "",
+    more: str = "",
+    ini: Mapping[str, str] | None = None,
+) -> Site:
+    """Write a project into ``folder`` and return it.
+
+    :param binds: further databases by bind name; ``binds = all`` is set in alembic.ini then.
+    :param config: further settings of the application; values that ``repr()`` can write.
+    :param models: Python text after ``db = SQLAlchemy(app)``.
+    :param more: Python text at the end of the application's file.
+    :param ini: replacements in the template's alembic.ini, old text to new text.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    settings = {"SQLALCHEMY_DATABASE_URI": url, **(config or {})}
+    changes = dict(ini or {})
+    if binds is not None:
+        settings["SQLALCHEMY_BINDS"] = dict(binds)
+        changes.setdefault("binds = default", "binds = all")
+    migrations = folder / "migrations"
+    (migrations / "versions").mkdir(parents=True, exist_ok=True)
+    for name in ("env.py", "script.py.mako"):
+        (migrations / name).write_text((TEMPLATE / name).read_text())
+    text = (TEMPLATE / "alembic.ini.mako").read_text()
+    for old, new in changes.items():
+        text = text.replace(old, new)
+    (migrations / "alembic.ini").write_text(text)
+    application = APPLICATION.format(
+        config=settings, models=textwrap.dedent(models), more=textwrap.dedent(more), directory=str(migrations)
+    )
+    (folder / "app.py").write_text(application)
+    return Site(folder, url)
