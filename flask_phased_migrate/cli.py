@@ -16,7 +16,7 @@ import click
 from flask import g
 from flask.cli import with_appcontext
 
-from .errors import MigrateError, NotReady, UsageError
+from .errors import DatabaseUnreachable, MigrateError, NotReady, UsageError
 
 if TYPE_CHECKING:
     from .executor import Event
@@ -53,43 +53,86 @@ class ErrorsAsStatus:
         except KeyboardInterrupt:
             click.echo("Interrupted.", err=True)
             status = 130
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if g.get("migrate_raiseerr"):
                 raise
-            status = _explain(error)
+            status, message = explain(error, own=click.get_current_context().command.name in _OWN)
+            if message:
+                click.echo(f"Error: {message}", err=True)
         click.get_current_context().exit(status)
         return None
 
 
-def _explain(error: Exception) -> int:
-    """Print an error as the user should read it and return its exit status."""
+# The commands that Flask-Migrate does not have: there, a name that does not exist is a mistake of usage.
+_OWN = frozenset({"sql", "graph", "status", "ready", "journal", "trace", "resolve", "environ"})
+
+
+def explain(error: BaseException, *, own: bool = False) -> tuple[int, str]:
+    """Return the exit status of an error, and the message that the user should read.
+
+    :param own: whether the command is one that only this package has.
+    """
+    from configparser import Error as IniError
+    from tomllib import TOMLDecodeError
+
+    from alembic.script.revision import RevisionError
     from alembic.util import CommandError
 
+    if isinstance(error, DatabaseUnreachable):
+        return error.exit_code, f"{error} The URLs: flask db environ"
     if isinstance(error, MigrateError):
-        click.echo(f"Error: {error}", err=True)
-        return error.exit_code
-    if isinstance(error, CommandError):
-        click.echo(f"Error: {_with_hint(str(error))}", err=True)
-        return 1
+        return error.exit_code, str(error)
+    if isinstance(error, (CommandError, RevisionError)):
+        return 2 if own else 1, _with_hint(" ".join(map(str, error.args)))
+    if isinstance(error, (IniError, TOMLDecodeError)):
+        return 2, f"The configuration cannot be read: {' '.join(str(error).split())}"
+    if isinstance(error, SystemExit):
+        return _explain_exit(error)
+    return 1, _unexpected(error)
+
+
+def _explain_exit(error: SystemExit) -> tuple[int, str]:
+    """Return what env.py or a revision file means that ends the process itself: 0 is its own affair."""
+    if error.code in (0, None):
+        return 0, ""
+    return 1, (
+        f"env.py or a revision file ended the command with SystemExit({error.code!r}). Raise another exception there, "
+        "which says what is wrong. Where it is raised: give the command --raiseerr."
+    )
+
+
+def _unexpected(error: BaseException) -> str:
+    from sqlalchemy.exc import DBAPIError
+
     from .recorder import describe_error
 
-    click.echo(f"Error: {type(error).__name__}: {describe_error(error)}", err=True)
-    click.echo("The traceback: give the command --raiseerr.", err=True)
-    return 1
+    name, words = type(error).__name__, describe_error(error)
+    if isinstance(error, DBAPIError):
+        words = f"The database refused a statement: {words.rstrip()}"
+    elif words != name:
+        words = f"{name}: {words}"
+    return f"{words}\nThe traceback: give the command --raiseerr."
 
 
 _HINTS = {
-    "Path doesn't exist": "",
-    "Can't locate revision": " Look at the revisions: flask db history",
-    "Multiple head": " Or join them: flask db merge heads",
-    "Target database is not up to date": " Type: flask db upgrade",
+    "Can't locate revision": "Look at: flask db history, and at what the database says: flask db status",
+    "Multiple head": "Or join them: flask db merge heads",
+    "Target database is not up to date": "Type: flask db upgrade",
+    "Relative revision": "Look at: flask db history, and at what the database says: flask db status",
+    "Destination": "Look at: flask db history, and at what the database says: flask db status",
+    "History range": "For example: flask db history -r base:head",
+    "Cycle is detected": "Correct the down_revision of one of these files.",
+    "Self-loop is detected": "Give the file another revision or down_revision.",
+    "Dependency": "Correct the depends_on of one of these files.",
+    "downgrade with --sql requires": "For example: flask db downgrade --sql head:-1",
 }
 
 
 def _with_hint(message: str) -> str:
+    message = message.rstrip()
     for beginning, hint in _HINTS.items():
         if message.startswith(beginning):
-            return message.rstrip() + ("" if not hint or message.rstrip().endswith(".") else ".") + hint
+            return f"{message.rstrip('.')}. {hint}"
     return message
 
 
@@ -180,6 +223,25 @@ def _taking_globals(callback: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
+_GLOBALS = (
+    "directory",
+    "x_arg",
+    "migrate_config",
+    "migrate_name",
+    "migrate_raiseerr",
+    "migrate_quiet",
+    "migrate_operator",
+)
+
+
+def _forget_globals(before: Mapping[str, Any]) -> None:
+    """Put the application context back as it was: it may outlive the command, in tests above all."""
+    for key in _GLOBALS:
+        g.pop(key, None)
+    for key, value in before.items():
+        setattr(g, key, value)
+
+
 def _store_globals(config: Sequence[str], name: str | None, raiseerr: bool, quiet: bool) -> None:
     for key, value in (("config", config), ("name", name), ("raiseerr", raiseerr), ("quiet", quiet)):
         if value:
@@ -232,6 +294,9 @@ def db(
       flask db upgrade --phase after-deploy
       flask db upgrade --phase final
     """
+    before = {key: g.get(key) for key in _GLOBALS if key in g}
+    _forget_globals({})
+    context.call_on_close(lambda: _forget_globals(before))
     g.directory = directory
     g.x_arg = x_arg
     _store_globals(config, name, raiseerr, quiet)
@@ -374,12 +439,31 @@ def upgrade(
     """
     if options["through"] and options["phase"] is None:
         raise UsageError("--through needs --phase: it runs every phase up to that one.")
+    _refuse_together("--sql", sql, {"--plan": plan, "--json": as_json, "--through": options["through"]})
+    _check_target(revision, "upgrade", sql)
     if sql:
         _commands().upgrade(directory, revision, True, tag, x_arg, phase=options["phase"], bind=options["bind"])
     elif plan:
         _print_plan(directory, revision, "upgrade", as_json, x_arg, options)
     else:
         _run("upgrade", directory, revision, tag, x_arg, as_json, options)
+
+
+def _refuse_together(option: str, given: bool, others: Mapping[str, Any]) -> None:
+    """Refuse options that would be ignored beside ``option``."""
+    wrong = [name for name, value in others.items() if value]
+    if given and wrong:
+        raise UsageError(f"{option} and {wrong[0]} do not go together. Leave one of them out.")
+
+
+def _check_target(revision: str, direction: str, sql: bool) -> None:
+    if not revision.strip():
+        raise UsageError(f"The revision is empty. Name one, for example: flask db {direction} head")
+    if ":" in revision and not sql:
+        raise MigrateError(
+            f"Range revision not allowed: '{revision}'. Name where to go, without a colon; for the SQL of a range: "
+            f"flask db {direction} --sql {revision}"
+        )
 
 
 @db.command(cls=DowngradeCommand)
@@ -408,6 +492,8 @@ def downgrade(
 
     Example: flask db downgrade -1
     """
+    _refuse_together("--sql", sql, {"--plan": plan, "--json": as_json})
+    _check_target(revision, "downgrade", sql)
     if sql:
         _commands().downgrade(directory, revision, True, tag, x_arg, phase=options["phase"], bind=options["bind"])
     elif plan:
@@ -546,6 +632,7 @@ def sql_command(
     """
     from .export import export_files, export_text
 
+    _refuse_together("--split", split is not None, {"--output": output, "--format json": format_ == "json"})
     direction = "downgrade" if down else "upgrade"
     request = {"phase": phase, "bind": bind, "direction": direction, "dialect": dialect, "x_arg": x_arg}
     if split is not None:
@@ -572,13 +659,19 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
     from .render import format_of, render_graph
 
     chosen = format_ or ("dot" if output is None else format_of(output))
-    if not with_status:
-        text = render_graph(_migrate().open_project(directory).graph, chosen)
-    else:
-        found = _migrate().status(directory, bind=bind)
-        states = {row.id: row.state for row in found[0].revisions}
-        text = render_graph(_migrate().open_project(directory).graph, chosen, states, found[0].current)
-    _write(text, output)
+    if bind is not None and not with_status:
+        raise UsageError("--bind says which database --status asks. Give --status too, or leave out --bind.")
+    migrate = _migrate()
+    states, current = _states(migrate.status(directory, bind=bind)) if with_status else (None, ())
+    _write(render_graph(migrate.open_project(directory).graph, chosen, states, current), output)
+
+
+def _states(found: Sequence[BindStatus]) -> tuple[dict[str, str], tuple[str, ...]]:
+    """Return the states by id and the version table's rows of the one bind."""
+    if len(found) > 1:
+        names = ", ".join(item.name for item in found)
+        raise UsageError(f"There are several binds: {names}. Say whose state to mark: --bind NAME")
+    return {row.id: row.state for row in found[0].revisions}, found[0].current
 
 
 @db.command()
@@ -651,7 +744,7 @@ def trace(directory: str | None, bind: str | None, id: int) -> None:  # noqa: A0
     """
     rows = _migrate().journal(directory, bind=bind, id_=id)
     if not rows:
-        raise MigrateError(f"The journal has no execution {id}. Look at: flask db journal")
+        raise UsageError(f"The journal has no execution {id}. Look at: flask db journal")
     for _, row in rows:
         click.echo(row.traceback or f"Execution {id} has no traceback: it is {row.status}.")
 
@@ -864,6 +957,8 @@ def _print_plan_text(plan: Plan, statements: Mapping[Any, Sequence[str]]) -> Non
         click.echo(f"-- [{number}/{len(plan.steps)}] {step.bind}: {step.revision} {step.phase}")
         for text in statements.get(step, ()):
             click.echo(text)
+    for block in plan.blocked:
+        click.echo(f"-- blocked: {block.step}: {block.because}")
 
 
 def _bind_json(found: BindStatus) -> dict[str, Any]:

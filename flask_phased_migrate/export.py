@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from flask import current_app
+from flask import current_app, g
+from sqlalchemy.engine import URL
 
 from .errors import Refused, UsageError
 from .extension import Migrate
 from .extension.project import Request, split_range
 from .extension.settings import Setting, engines_of
 from .offline import Statement, render_sql
+from .phases import split_names
 from .plan import Direction, Plan, Step
 
 DIALECTS = ("postgresql", "mysql", "mariadb", "sqlite", "mssql", "oracle")
@@ -36,19 +40,21 @@ def export_text(
 ) -> str:
     """Return an export as SQL or as JSON.
 
-    :raises UsageError: if there are several binds and none is chosen, or the dialect is unknown.
+    :raises UsageError: if there are several binds and none is chosen, the dialect is unknown, or the range
+        leads nowhere.
     """
     _check_dialect(dialect)
+    _check_range(revision, direction)
     if format_ == "json":
-        return _json_text(migrate, directory, revision)
+        if phase is not None or direction == "downgrade":
+            raise UsageError("--format json has all the phases of an upgrade: leave out --phase and --downgrade.")
+        return _json_text(migrate, directory, revision, bind, dialect, x_arg)
     exported = migrate.export(
         directory, revision, phase=phase, bind=bind, direction=direction, dialect=dialect, x_arg=x_arg
     )
-    if len(exported) > 1:
-        names = ", ".join(exported)
-        raise UsageError(
-            f"There are several binds: {names}. Choose one with --bind NAME, or write a file each: --split DIR"
-        )
+    _check_one_bind(tuple(exported), "or write a file each: --split DIR")
+    if direction == "upgrade" and not any(exported.values()):
+        _check_order(migrate, directory, revision)
     return "".join(render_sql(statements) for statements in exported.values())
 
 
@@ -57,15 +63,54 @@ def _check_dialect(dialect: str | None) -> None:
         raise UsageError(f"There is no dialect '{dialect}'. The dialects are: {', '.join(DIALECTS)}.")
 
 
-def _json_text(migrate: Migrate, directory: str | None, revision: str) -> str:
+def _check_range(revision: str, direction: Direction) -> None:
+    if not revision.strip(": "):
+        raise UsageError("The range is empty. Write START:END, for example base:head.")
+    if direction == "downgrade" and ":" not in revision:
+        raise UsageError(
+            "--downgrade needs a range, the newer end first. For example: flask db sql --downgrade head:-1"
+        )
+
+
+def _check_one_bind(names: Sequence[str], otherwise: str) -> None:
+    if len(names) > 1:
+        raise UsageError(f"There are several binds: {', '.join(names)}. Choose one with --bind NAME, {otherwise}")
+
+
+def _check_order(migrate: Migrate, directory: str | None, revision: str) -> None:
+    """Refuse a range that has nothing in it because its ends are the wrong way round."""
     from .environment import resolve_revisions
 
+    start, end = split_range(revision)
+    if start in (None, "base", "current") or end == "base":
+        return
     project = migrate.open_project(directory)
+    starts, ends = (resolve_revisions(project.script, str(name)) for name in (start, end))
+    if set(starts) != set(ends) and project.graph.closure(ends) <= project.graph.closure(starts):
+        raise UsageError(
+            f"'{revision}' goes back, so there is nothing to upgrade. Type: flask db sql {end}:{start}, or, to undo "
+            f"it: flask db sql --downgrade {revision}"
+        )
+
+
+def _json_text(
+    migrate: Migrate, directory: str | None, revision: str, bind: str | None, dialect: str | None, x_arg: Any
+) -> str:
+    from .environment import resolve_revisions
+    from .extension.exporting import Export
+
+    project = migrate.open_project(config=migrate.get_config(directory, x_arg=x_arg))
     start, end = split_range(revision)
     kept = project.graph.closure(resolve_revisions(project.script, end))
+    if start == "current":
+        raise UsageError("--format json reads no database: write a revision in place of 'current'.")
     if start not in (None, "base"):
         kept -= project.graph.closure(resolve_revisions(project.script, str(start)))
-    data = migrate.migration_data(project)
+    if bind is None:
+        _check_one_bind(tuple(Export(project).version_table()), "for --format json")
+    setting = migrate.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), project.config)
+    names = split_names(setting.value)
+    data = Export(project, bind, dialect).data(lambda item: {name: item.attributes.get(name) for name in names})
     migrations = [item.as_dict() for item in data if item.revision.id in kept]
     return json.dumps({"schema": 1, "migrations": migrations}, indent=2, default=str) + "\n"
 
@@ -85,9 +130,12 @@ def export_files(
     """Write a file for each bind and phase into ``folder``; return their paths.
 
     Everything is generated before the first file is written.
+
+    :raises UsageError: if the folder cannot be written to, and as :func:`export_text`.
     """
     _check_dialect(dialect)
-    phases = migrate.read_phases().names
+    _check_range(revision, direction)
+    phases = migrate.read_phases(migrate.get_config(directory)).names
     if direction == "downgrade":
         phases = tuple(reversed(phases))
     chosen = phases if phase is None else (phase,)
@@ -98,7 +146,10 @@ def export_files(
         )
         for bind_name, statements in exported.items():
             files[f"{number:02d}-{name}.{bind_name}.sql"] = render_sql(statements)
-    Path(folder).mkdir(parents=True, exist_ok=True)
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     for file_name, text in files.items():
         write_whole(os.path.join(folder, file_name), text)
     return tuple(os.path.join(folder, file_name) for file_name in files)
@@ -155,12 +206,12 @@ def _texts(found: Sequence[Statement] | Refused) -> tuple[str, ...]:
     return tuple(statement.text for statement in found)
 
 
+# Name -> (its name in alembic.ini, default). What the phases come to is looked up.
 _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
-    "MIGRATE_PHASES": ("phases", "before-deploy after-deploy final"),
-    "MIGRATE_DEFAULT_PHASE": ("default-phase", "the first phase"),
-    "MIGRATE_BOUNDARY": ("boundary", "the first phase"),
+    "MIGRATE_PHASES": ("phases", None),
+    "MIGRATE_DEFAULT_PHASE": ("default-phase", None),
+    "MIGRATE_BOUNDARY": ("boundary", None),
     "MIGRATE_SCRIPT_ATTRIBUTES": ("script-attributes", ""),
-    "MIGRATE_REQUIRE_PHASES": (None, False),
     "MIGRATE_LOCK_WAIT": (None, 60),
     "MIGRATE_OPERATOR": (None, "the login name"),
     "MIGRATE_APP_VERSION": (None, ""),
@@ -170,16 +221,41 @@ _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
     "MIGRATE_ADMIN_PAGE_SIZE": (None, 100),
     "MIGRATE_ADMIN_BASE_TEMPLATE": (None, None),
 }
+_SECRET = re.compile(r"password|passwd|pwd|secret|token|odbc_connect", re.IGNORECASE)
 
 
 def describe_environment(migrate: Migrate, directory: str | None) -> tuple[Setting, ...]:
-    """Return every setting with its value and source; passwords in URLs are masked."""
+    """Return every setting with its value and source; secrets in URLs are masked.
+
+    :raises ConfigurationError: if the phases cannot be used.
+    """
     config = migrate.get_config(directory)
     location = config.get_main_option("script_location")
-    found = [Setting("directory", location, "command line" if directory else "application")]
-    found.append(Setting("configuration file", config.config_file_name, "directory"))
+    phases = migrate.read_phases(config)
+    in_use = {
+        "MIGRATE_PHASES": phases.names,
+        "MIGRATE_DEFAULT_PHASE": phases.default,
+        "MIGRATE_BOUNDARY": phases.boundary,
+    }
+    found = [
+        Setting("directory", location, "command line" if directory else "application"),
+        Setting(
+            "configuration file", config.config_file_name, "command line" if g.get("migrate_config") else "directory"
+        ),
+    ]
     for name, (option, default) in _SETTINGS.items():
-        found.append(migrate.setting(name, option, default, config))
+        setting = migrate.setting(name, option, default, config)
+        found.append(replace(setting, value=_words(in_use.get(name, setting.value))))
     for bind, engine in engines_of(current_app.extensions["migrate"].db).items():
-        found.append(Setting(f"database {bind or 'default'}", engine.url.render_as_string(), "application"))
+        found.append(Setting(f"database {bind or 'default'}", masked_url(engine.url), "application"))
     return tuple(found)
+
+
+def _words(value: Any) -> Any:
+    return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
+
+
+def masked_url(url: URL) -> str:
+    """Return a database URL as text, with ``***`` for its password and for secrets among its options."""
+    options = {name: "***" if _SECRET.search(name) else value for name, value in url.query.items()}
+    return url.set(query=options).render_as_string(hide_password=True).replace("%2A%2A%2A", "***")

@@ -12,8 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from alembic.script.revision import RevisionError
+
 from .environment import HOOKED_KEY
-from .errors import StepInterrupted
+from .errors import Refused, StepInterrupted
 from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, configure_phases, read_bodies
@@ -58,8 +60,10 @@ def guarded_steps(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _guard(step: Any, context: Any) -> None:
-    upgrade = getattr(step.revision.module, "upgrade", None)
-    if not step.is_upgrade or isinstance(upgrade, PhasedFunction):
+    if not step.is_upgrade:
+        _refuse_below_flight(step.revision.revision, context)
+        return
+    if isinstance(getattr(step.revision.module, "upgrade", None), PhasedFunction):
         return
     original, revision = step.migration_fn, step.revision.revision
     own_phase = str(getattr(step.revision.module, "phase", "") or _phases_of(context).default)
@@ -78,6 +82,28 @@ def _guard(step: Any, context: Any) -> None:
 
     upgrade_once.__name__ = "upgrade"
     step.migration_fn = upgrade_once
+
+
+def _refuse_below_flight(revision: str, context: Any) -> None:
+    """Refuse to undo a revision while one that stands on it is in flight.
+
+    :raises Refused: Alembic does not know of such a revision and would leave its steps standing on nothing.
+    """
+    records = read_history(context.connection, DEFAULT_BIND, tables_of(context)).records
+    for name in sorted({name for name, _ in records}):
+        if name != revision and _stands_on(context.script, name, revision):
+            done = ", ".join(phase for at, phase in records if at == name)
+            raise Refused(
+                f"Revision {name} is in flight ({done}) and stands on {revision}, which is to be undone. Undo "
+                f"what is in flight first: flask db downgrade {revision}"
+            )
+
+
+def _stands_on(script: Any, newer: str, older: str) -> bool:
+    try:
+        return any(True for _ in script.iterate_revisions(newer, older))
+    except RevisionError:
+        return False
 
 
 def tables_of(context: Any) -> Tables:

@@ -121,6 +121,18 @@ def test_an_interrupted_step_stops_alembic(site: Site) -> None:
     assert "flask db resolve 2 before-deploy" in result.stderr
 
 
+def test_alembic_does_not_undo_what_a_revision_in_flight_stands_on(site: Site) -> None:
+    with site.app() as app:
+        migrate = app.extensions["migrate"].migrate
+        migrate.upgrade(revision="1")
+        migrate.upgrade(phase="before-deploy")
+    result = alembic(site, "downgrade", "base")
+    assert result.returncode != 0
+    assert "Revision 2 is in flight (before-deploy) and stands on 1" in result.stderr
+    assert query(site.url, "SELECT version_num FROM alembic_version") == [("1",)]
+    assert "thing" in table_names(site.url)
+
+
 def test_alembic_autogenerate_does_not_see_the_bookkeeping_tables(site: Site) -> None:
     with site.app() as app:
         app.extensions["migrate"].migrate.upgrade()

@@ -39,8 +39,18 @@ class AdminSource:
         return tuple(name or DEFAULT_BIND for name in self._chosen())
 
     def _chosen(self) -> tuple[str | None, ...]:
+        """Return the keys of the binds that env.py migrates, as far as can be told without running it."""
         engines = engines_of(self._settings.db)
-        return tuple(sorted(engines, key=lambda name: (name is not None, name or "")))
+        names = tuple(sorted(engines, key=lambda name: (name is not None, name or "")))
+        return names if None not in engines or self._migrates_all() else (None,)
+
+    def _migrates_all(self) -> bool:
+        option = self._config().get_alembic_option("binds")
+        if option is not None:
+            return option == "all"
+        # Flask-Migrate's folders have no such option; its multi-bind env.py names the engine of each call.
+        env_file = Path(self._settings.directory, "env.py")
+        return env_file.is_file() and "engine_name=" in env_file.read_text(encoding="utf-8", errors="replace")
 
     def path_of(self, revision: Revision) -> str:
         """Return the file of a revision, relative to the migrations folder."""

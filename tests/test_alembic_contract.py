@@ -1,0 +1,116 @@
+"""What we rely on in Alembic beyond its documentation; run with the oldest and newest supported versions."""
+
+from __future__ import annotations
+
+import inspect
+import io
+import logging
+
+import sqlalchemy as sa
+from alembic import util
+from alembic.ddl.impl import DefaultImpl
+from alembic.operations import Operations
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext, MigrationInfo
+
+
+def offline_context(buffer: io.StringIO, dialect_name: str = "sqlite") -> MigrationContext:
+    return MigrationContext.configure(dialect_name=dialect_name, opts={"as_sql": True, "output_buffer": buffer})
+
+
+def test_every_offline_statement_goes_through_the_impl_s_exec() -> None:
+    buffer = io.StringIO()
+    context = offline_context(buffer)
+    seen: list[str] = []
+    vars(context.impl)["_exec"] = lambda construct, *_rest, **_options: seen.append(type(construct).__name__)
+    operations = Operations(context)
+    operations.create_table("t", sa.Column("id", sa.Integer, primary_key=True))
+    operations.add_column("t", sa.Column("n", sa.Integer))
+    operations.create_index("i", "t", ["n"])
+    operations.execute("SELECT 1")
+    operations.bulk_insert(sa.table("t", sa.column("n", sa.Integer)), [{"n": 1}])
+    assert len(seen) == 5
+    assert buffer.getvalue() == ""
+
+
+def test_exec_takes_what_our_own_takes() -> None:
+    names = list(inspect.signature(DefaultImpl._exec).parameters)
+    assert names == ["self", "construct", "execution_options", "multiparams", "params"]
+
+
+def test_an_autocommit_block_offline_commits_and_begins_through_the_impl() -> None:
+    context = MigrationContext.configure(
+        dialect_name="postgresql", opts={"as_sql": True, "output_buffer": io.StringIO()}
+    )
+    seen: list[str] = []
+    vars(context.impl).update(emit_begin=lambda: seen.append("begin"), emit_commit=lambda: seen.append("commit"))
+    with context.autocommit_block():
+        seen.append("block")
+    assert seen == ["commit", "block", "begin"]
+
+
+def test_a_transaction_per_migration_can_be_begun_and_is_ended_by_an_autocommit_block() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        options = {"transaction_per_migration": True, "transactional_ddl": True}
+        context = MigrationContext.configure(connection, opts=options)
+        with context.begin_transaction(_per_migration=True):
+            assert connection.in_transaction()
+            with context.autocommit_block():
+                pass
+            assert connection.in_transaction()
+        assert not connection.in_transaction()
+    engine.dispose()
+
+
+def test_the_outer_transaction_of_env_py_is_nothing_with_a_transaction_per_migration() -> None:
+    engine = sa.create_engine("sqlite://")
+    with engine.connect() as connection:
+        options = {"transaction_per_migration": True, "transactional_ddl": True}
+        context = MigrationContext.configure(connection, opts=options)
+        with context.begin_transaction():
+            assert not connection.in_transaction()
+    engine.dispose()
+
+
+def test_env_py_calls_reach_methods_set_on_the_environment_instance() -> None:
+    from alembic import context as proxy
+    from alembic.config import Config
+
+    environment = EnvironmentContext(Config(), None)  # type: ignore[arg-type]
+    calls: list[object] = []
+    vars(environment)["configure"] = lambda **options: calls.append(options)
+    vars(environment)["run_migrations"] = lambda **arguments: calls.append(arguments)
+    with environment:
+        proxy.configure(url="sqlite://")
+        proxy.run_migrations(engine_name="x")
+    assert calls == [{"url": "sqlite://"}, {"engine_name": "x"}]
+
+
+def test_operations_call_methods_set_on_the_instance() -> None:
+    operations = Operations(offline_context(io.StringIO()))
+    seen: list[str] = []
+    vars(operations)["invoke"] = lambda operation: seen.append(type(operation).__name__)
+    operations.drop_table("t")
+    operations.execute("SELECT 1")
+    assert seen == ["DropTableOp", "ExecuteSQLOp"]
+
+
+def test_an_environment_keeps_the_options_that_configure_reads() -> None:
+    assert "self.context_opts" in inspect.getsource(EnvironmentContext.__init__)
+    assert issubclass(EnvironmentContext, util.ModuleClsProxy)
+
+
+def test_migration_info_takes_what_callbacks_are_given() -> None:
+    names = list(inspect.signature(MigrationInfo.__init__).parameters)
+    assert names == ["self", "revision_map", "is_upgrade", "is_stamp", "up_revisions", "down_revisions"]
+
+
+def test_logging_keeps_a_cache_that_can_be_cleared() -> None:
+    assert callable(logging.getLogger("alembic").manager._clear_cache)  # type: ignore[attr-defined]
+
+
+def test_the_commands_look_the_script_directory_up_in_their_module() -> None:
+    import alembic.command
+
+    assert "ScriptDirectory" in vars(alembic.command)
