@@ -38,38 +38,6 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    **dict.fromkeys(
-        (
-            "branches",
-            "check",
-            "current",
-            "downgrade",
-            "edit",
-            "generate_migration_graph",
-            "get_migration_data",
-            "get_migrations_data",
-            "heads",
-            "history",
-            "init",
-            "list_templates",
-            "merge",
-            "migrate",
-            "revision",
-            "show",
-            "stamp",
-            "upgrade",
-            "alembic_version",
-        ),
-        "commands",
-    ),
-    "Config": "environment",
-    "Migrate": "extension",
-    "each_bind": "extension.env_file",
-    "execute_script": "operations",
-    "phased": "phases",
-}
-
 __all__ = [
     "Config",
     "Migrate",
@@ -95,6 +63,16 @@ __all__ = [
     "stamp",
     "upgrade",
 ]
+
+_HOMES = {
+    **dict.fromkeys(__all__, "commands"),
+    "Config": "environment",
+    "Migrate": "extension",
+    "alembic_version": "commands",
+    "each_bind": "extension.env_file",
+    "execute_script": "operations",
+    "phased": "phases",
+}
 
 
 def __getattr__(name: str) -> Any:

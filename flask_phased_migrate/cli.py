@@ -5,6 +5,7 @@ Nothing but Click and Flask is imported until a command runs.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import sys
@@ -88,7 +89,13 @@ def explain(error: BaseException, *, own: bool = False) -> tuple[int, str]:
         return 2, f"The configuration cannot be read: {' '.join(str(error).split())}"
     if isinstance(error, SystemExit):
         return _explain_exit(error)
+    if isinstance(error, ImportError) and str(error).startswith(_NO_FILE):
+        path = str(error).removeprefix(_NO_FILE).strip()
+        return 1, f"There is no {path}. Name the folder with --directory, or type: flask db init"
     return 1, _unexpected(error)
+
+
+_NO_FILE = "Can't find Python file"  # Alembic, where a folder has no env.py
 
 
 def _explain_exit(error: SystemExit) -> tuple[int, str]:
@@ -116,6 +123,7 @@ def _unexpected(error: BaseException) -> str:
 
 _HINTS = {
     "Can't locate revision": "Look at: flask db history, and at what the database says: flask db status",
+    "Multiple revisions start with": "Type more of it. They are all in: flask db history",
     "Multiple head": "Or join them: flask db merge heads",
     "Target database is not up to date": "Type: flask db upgrade",
     "Relative revision": "Look at: flask db history, and at what the database says: flask db status",
@@ -637,7 +645,7 @@ def sql_command(
     request = {"phase": phase, "bind": bind, "direction": direction, "dialect": dialect, "x_arg": x_arg}
     if split is not None:
         for path in export_files(_migrate(), directory, range_, split, **request):
-            click.echo(f"Wrote {path}", err=True)
+            _say(f"Wrote {path}")
         return
     text = export_text(_migrate(), directory, range_, format_, **request)
     _write(text, output)
@@ -810,7 +818,12 @@ def _print_json(value: Mapping[str, Any]) -> None:
 
 def _write(text: str, output: str | None) -> None:
     if output is None:
-        sys.stdout.write(text)
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:
+            # A terminal of another encoding: UTF-8, as in a file. Nothing was written yet.
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode())
         return
     from .export import write_whole
 
@@ -825,7 +838,9 @@ def _run(
     lock_wait_s = options.pop("lock_wait")
     command = _command_line(direction, revision, options)
     function = getattr(_migrate(), direction)
-    with progress:
+    # With --json, what revisions print must not get into the JSON.
+    aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with progress, aside:
         plan = function(
             directory, revision, tag=tag, x_arg=x_arg, lock_wait_s=lock_wait_s, report=progress.report, command=command,
             **options,

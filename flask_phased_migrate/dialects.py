@@ -89,6 +89,14 @@ class Adapter:
         """Return whether the engine commits before ``statement``, by its first word."""
         return True
 
+    def has_committed(self, connection: Connection, statement: str) -> bool:
+        """Return whether ``statement``, which ``connection`` has just executed, is committed already."""
+        return self.commits_implicitly(statement)
+
+    def outlives_connection(self, connection: Connection) -> bool:
+        """Return whether the database is still there when ``connection`` is closed."""
+        return True
+
     def lock_name(self, engine: Engine, version_table: str, schema: str | None) -> LockName:
         """Return what a runner on this engine and version table has to lock."""
         return LockName(engine.url.database or "", schema or "", version_table)
@@ -116,9 +124,14 @@ class PostgreSQL(Adapter):
     def commits_implicitly(self, statement: str) -> bool:
         return False
 
+    def has_committed(self, connection: Connection, statement: str) -> bool:
+        # psycopg 2 and 3 know it without asking the server. Status 0 is "idle".
+        info = getattr(connection.connection.driver_connection, "info", None)
+        return getattr(info, "transaction_status", None) == 0
+
     @contextmanager
     def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with _side_connection(engine) as connection:
             taken = False
 
             def attempt() -> bool:
@@ -154,6 +167,7 @@ class MySQL(Adapter):
     # Statements that do not end the transaction (MariaDB and MySQL manuals, implicit commit).
     _STAYS = frozenset(
         {"select", "insert", "update", "delete", "replace", "with", "set", "show", "call", "do", "values"}
+        | {"use", "explain", "describe", "desc", "savepoint", "release", "rollback"}
     )
 
     def commits_implicitly(self, statement: str) -> bool:
@@ -161,7 +175,7 @@ class MySQL(Adapter):
 
     @contextmanager
     def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
-        with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        with _side_connection(engine) as connection:
             taken = False
 
             def attempt() -> bool:
@@ -199,6 +213,12 @@ class SQLite(Adapter):
     def commits_implicitly(self, statement: str) -> bool:
         return False
 
+    def has_committed(self, connection: Connection, statement: str) -> bool:
+        return not getattr(connection.connection.driver_connection, "in_transaction", True)
+
+    def outlives_connection(self, connection: Connection) -> bool:
+        return _lock_path(connection.engine) is not None
+
     @contextmanager
     def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
         path = _lock_path(engine)
@@ -225,11 +245,23 @@ class SQLite(Adapter):
         return False
 
 
+@contextmanager
+def _side_connection(engine: Engine) -> Iterator[Connection]:
+    """Give an autocommit connection of its own: the application's pool may have no more than one."""
+    side = Engine(engine.pool.recreate(), engine.dialect, engine.url)
+    try:
+        with side.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+            yield connection
+    finally:
+        side.dispose()
+
+
 def _lock_path(engine: Engine) -> Path | None:
     database = engine.url.database
     if not database or database == ":memory:" or database.startswith("file:"):
         return None
-    return Path(database + ".phase-lock").absolute()
+    # Resolved: a link to the database file is the same database.
+    return Path(f"{Path(database).resolve()}.phase-lock")
 
 
 def _begin_exclusive(side: sqlite3.Connection) -> bool:

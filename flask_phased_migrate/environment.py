@@ -34,12 +34,14 @@ from sqlalchemy.engine import Connection
 
 from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
-from .phases import DEFAULT_BIND, Phases
+from .phases import DEFAULT_BIND, Phases, base_bind
 from .recorder import Tables, build_tables, hide_secrets
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
 _ONE_AT_A_TIME = threading.RLock()
 HOOKED_KEY = "phased_hooked"
+BINDS_KEY = "phased_binds"
+"""Option of a context: all the binds that our own env.py migrates."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +116,13 @@ def _has_revisions(folder: Path) -> bool:
 def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
     """Return the graph of the revision files, loading each of them.
 
+    What they print while they are loaded goes to standard error: the caller may be writing an export.
+
     :raises RevisionFileError: if a file cannot be loaded or names a revision that no file has.
     """
     try:
-        scripts = list(script.walk_revisions())
+        with stdout_to_stderr():
+            scripts = list(script.walk_revisions())
     except (CommandError, MigrateError):
         raise
     except KeyError as error:
@@ -188,7 +193,9 @@ def resolve_revisions(script: ScriptDirectory, name: str) -> tuple[str, ...]:
     if relative is None:
         return tuple(item.revision for item in script.get_revisions(name) if item is not None)
     steps = int(relative["steps"])
-    found = resolve_revisions(script, relative["start"] or ("base" if steps > 0 else "heads"))
+    found = resolve_revisions(
+        script, (relative["label"] or "") + (relative["start"] or ("base" if steps > 0 else "heads"))
+    )
     for _ in range(abs(steps)):
         before, found = found, _children(script, found) if steps > 0 else _parents(script, found)
         if not found and (steps > 0 or not before):
@@ -196,7 +203,7 @@ def resolve_revisions(script: ScriptDirectory, name: str) -> tuple[str, ...]:
     return found
 
 
-_RELATIVE = re.compile(r"(?P<start>(?:.+@)?\w*)(?P<steps>[+-]\d+)", re.ASCII)
+_RELATIVE = re.compile(r"(?P<label>.+@)?(?P<start>\w*)(?P<steps>[+-]\d+)", re.ASCII)
 
 
 def _parents(script: ScriptDirectory, names: Sequence[str]) -> tuple[str, ...]:
@@ -255,31 +262,12 @@ def run_environment(
         )
     environment = EnvironmentContext(config, script, as_sql=as_sql, fn=_nothing, dont_mutate=True, **context_options)
     environment.context_opts[HOOKED_KEY] = True
-    names: list[str] = []
-    configured: dict[str, Any] = {}
-    base_options = dict(environment.context_opts)
-
-    def take_configure(*positional: Any, **options: Any) -> None:
-        names_of_positional = ("connection", "url", "dialect_name", "dialect_opts")
-        options.update(zip(names_of_positional, positional, strict=False))
-        environment.context_opts = dict(base_options)
-        configured.clear()
-        configured.update(options)
-        options = dict(options) if configure is None else configure(dict(options))
-        EnvironmentContext.configure(environment, **(options if as_sql else _own_transactions(options)))
-
-    def take_run_migrations(**arguments: Any) -> None:
-        name = _bind_name(configured, arguments, names)
-        names.append(name)
-        context = environment.get_context()
-        with Operations.context(context) as operations:
-            visit(Visit(name, context, operations, arguments, dict(configured)))
-
-    vars(environment)["configure"] = take_configure
-    vars(environment)["run_migrations"] = take_run_migrations
-    with _ONE_AT_A_TIME, logging_restored(), environment, connection_errors():
-        script.run_env()
-    if not names:
+    with contextlib.ExitStack() as opened:
+        calls = _Calls(environment, visit, configure, opened if not as_sql else None)
+        vars(environment).update(configure=calls.configure, run_migrations=calls.run_migrations)
+        with _ONE_AT_A_TIME, logging_restored(), environment, connection_errors():
+            script.run_env()
+    if not calls.names:
         raise ConfigurationError(
             f"{script.env_py_location} did not call context.run_migrations(), so no database was reached. "
             "Compare it with what 'flask db init' writes."
@@ -287,37 +275,92 @@ def run_environment(
     return environment
 
 
+class _Calls:
+    """Takes over what env.py calls on its ``EnvironmentContext``.
+
+    ``opened`` closes the connections that we make in place of env.py's; None in offline mode, which has none.
+    """
+
+    def __init__(
+        self,
+        environment: EnvironmentContext,
+        visit: Callable[[Visit], None],
+        change: Callable[[dict[str, Any]], dict[str, Any]] | None,
+        opened: contextlib.ExitStack | None,
+    ) -> None:
+        self.environment = environment
+        self.visit = visit
+        self.change = change
+        self.opened = opened
+        self.names: list[str] = []
+        self.configured: dict[str, Any] = {}
+        self.base_options = dict(environment.context_opts)
+
+    def configure(self, *positional: Any, **options: Any) -> None:
+        """Configure the context for the next bind; the options of the one before are forgotten."""
+        names_of_positional = ("connection", "url", "dialect_name", "dialect_opts")
+        options.update(zip(names_of_positional, positional, strict=False))
+        self.environment.context_opts = dict(self.base_options)
+        self.configured = dict(options)
+        if self.change is not None:
+            options = self.change(dict(options))
+        if self.opened is not None:
+            options = _own_transactions(options, self.opened)
+        EnvironmentContext.configure(self.environment, **options)
+
+    def run_migrations(self, **arguments: Any) -> None:
+        """Give the bind as it is configured now to the visitor."""
+        name = self._unique_name(bind_name(self.configured, arguments))
+        self.names.append(name)
+        context = self.environment.get_context()
+        with Operations.context(context) as operations:
+            self.visit(Visit(name, context, operations, arguments, dict(self.configured)))
+
+    def _unique_name(self, name: str) -> str:
+        """Return ``name``, with a mark behind ``@`` where env.py has used it: it loops over tenants, say."""
+        schema = self.configured.get("version_table_schema")
+        if name in self.names and schema:
+            name = f"{name}@{schema}"
+        unique, number = name, 2
+        while unique in self.names:
+            unique = f"{base_bind(name)}@{number}"
+            number += 1
+        return unique
+
+
 def _nothing(_heads: Any, _context: Any) -> tuple[()]:
     return ()
 
 
-def _bind_name(configured: Mapping[str, Any], arguments: Mapping[str, Any], taken: Sequence[str]) -> str:
-    """Return the bind's name: what env.py calls the engine, else what its upgrade token says."""
+def bind_name(configured: Mapping[str, Any], arguments: Mapping[str, Any]) -> str:
+    """Return the bind's name: what env.py calls the engine, else what its upgrade token says.
+
+    :param configured: what env.py gave to ``context.configure()``, or a context's options.
+    :param arguments: what it gives to ``context.run_migrations()``.
+    """
     name = arguments.get("engine_name")
     if not isinstance(name, str):
         token = configured.get("upgrade_token") or "upgrades"
         name = token.removesuffix("upgrades").rstrip("_")
-    name = name or DEFAULT_BIND
-    schema = configured.get("version_table_schema")
-    if name in taken and schema:
-        name = f"{name}@{schema}"
-    number = 2
-    unique = name
-    while unique in taken:
-        unique = f"{name}-{number}"
-        number += 1
-    return unique
+    return name or DEFAULT_BIND
 
 
-def _own_transactions(options: dict[str, Any]) -> dict[str, Any]:
-    """Return env.py's options with a connection on which we can begin and commit steps ourselves."""
+def _own_transactions(options: dict[str, Any], opened: contextlib.ExitStack) -> dict[str, Any]:
+    """Return env.py's options with a connection on which we can begin and commit steps ourselves.
+
+    A connection made for it is closed with ``opened``.
+    """
     connection = options.get("connection")
     options["transaction_per_migration"] = True
     if connection is None:
         return options
     if connection.dialect.name == "sqlite":
         options.setdefault("transactional_ddl", True)
-    if connection.in_transaction():
+    if isinstance(connection.get_transaction(), sa.engine.TwoPhaseTransaction):
+        # Cannot be divided into steps (USE_TWOPHASE in the multi-bind template): it stays empty.
+        beside = opened.enter_context(connection.engine.connect())
+        options["connection"] = beside.execution_options(**connection.get_execution_options())
+    elif connection.in_transaction():
         options["connection"] = _sibling(connection)
     return options
 
@@ -327,14 +370,7 @@ def _sibling(connection: Connection) -> Connection:
 
     env.py began a transaction (the multi-bind template does, on every bind) and will commit it at the
     end. What it did so far is committed, so that its session settings stay; its own commit is then empty.
-
-    :raises ConfigurationError: for a two-phase transaction, which cannot be divided.
     """
-    if isinstance(connection.get_transaction(), sa.engine.TwoPhaseTransaction):
-        raise ConfigurationError(
-            "env.py begins two-phase transactions (USE_TWOPHASE = True), which cannot be one transaction a step. "
-            "Set USE_TWOPHASE = False in env.py."
-        )
     driver = connection.connection
     driver.commit()
     return Connection(connection.engine, connection=driver).execution_options(**connection.get_execution_options())

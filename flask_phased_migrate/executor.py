@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import queue
 import signal
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import sqlalchemy as sa
 from alembic.operations import Operations
@@ -26,12 +27,12 @@ from sqlalchemy.engine import Connection
 
 from .dialects import Adapter, adapter_for, first_word
 from .environment import Visit
-from .errors import MigrateError, ScriptFailed, StepFailed
+from .errors import MigrateError, Refused, ScriptFailed, StepFailed, StepInterrupted
 from .graph import Graph
-from .operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, muted_read, resolve_script
+from .operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, MutedRead, muted_read, resolve_script
 from .phases import Body, PhasedFunction, body_checksum
 from .plan import Action, Direction, History, Step, pointer_after, pointer_before
-from .recorder import Recorder, Runner, describe_error
+from .recorder import Recorder, Runner, describe_error, now
 
 Operation = Literal["upgrade", "downgrade"]
 
@@ -78,6 +79,7 @@ class Executor:
         self.recorder = Recorder(self.connection, visit.tables, effects.runner)
         self.heads = history.heads
         self.records = dict(history.records)
+        self.step_began = now()
 
     def run(self, actions: Iterable[Action], *, first: int = 1, total: int = 0) -> int:
         """Run the actions; return how many steps ran.
@@ -102,6 +104,7 @@ class Executor:
         report, clock = self.effects.report, self.effects.clock
         body = self._body(step)
         began = clock()
+        self.step_began = now()
         report(Event("began", step.bind, step, number, total))
         execution = self.recorder.record_began(self.direction, step.revision, step.phase)
         progress = Progress(self.adapter, transactional=self.adapter.transactional(self.connection))
@@ -111,7 +114,7 @@ class Executor:
                 self.recorder.record_ended(execution, "done", clock() - began)
         except BaseException as error:
             self._record_failure(execution, step, error, clock() - began, progress)
-            report(Event("failed", step.bind, step, number, total, clock() - began, describe_error(error)))
+            report(Event("failed", step.bind, step, number, total, clock() - began, self._describe(error)))
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise self._failure(step, error, progress) from error
@@ -127,7 +130,9 @@ class Executor:
             # The engine commits each DDL statement: that the step began must be known before it does.
             with self.connection.begin():
                 self._move_back(action)
-                self.recorder.record_status(step, "running", statement=skip, checksum=checksum)
+                self.recorder.record_status(
+                    step, "running", statement=skip, checksum=checksum, started_at=self.step_began
+                )
             progress.recorded = True
         with self._transaction():
             if progress.transactional:
@@ -142,7 +147,7 @@ class Executor:
         if self.direction == "downgrade":
             self.recorder.forget(step.revision, step.phase)
         elif step.revision not in action.passes[:1]:
-            self.recorder.record_status(step, "done")
+            self.recorder.record_status(step, "done", started_at=self.step_began)
         self._move(action)
 
     def _move(self, action: Action) -> None:
@@ -196,22 +201,48 @@ class Executor:
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
-        """One transaction on the bind, which ``autocommit_block()`` can end and begin again."""
-        with self.visit.context.begin_transaction(_per_migration=True):
-            self.adapter.begin(self.connection)
-            yield
+        """One transaction on the bind, which ``autocommit_block()`` can end and begin again.
+
+        A body that commits by itself goes on in a transaction that SQLAlchemy begins, and nobody else would end.
+        """
+        try:
+            with self.visit.context.begin_transaction(_per_migration=True):
+                self.adapter.begin(self.connection)
+                yield
+            if self.connection.in_transaction():
+                self.connection.commit()
+        except BaseException:
+            if self.connection.in_transaction():
+                self.connection.rollback()
+            raise
 
     def _record_failure(
         self, execution: int, step: Step, error: BaseException, duration_s: float, progress: Progress
     ) -> None:
         """Write what is known after a failure. The step's transaction has been rolled back."""
-        status: Literal["failed", "interrupted"] = "failed"
-        if isinstance(error, (KeyboardInterrupt, SystemExit)):
-            status = "interrupted"
-        with contextlib.suppress(sa.exc.SQLAlchemyError), self.connection.begin():
-            if progress.recorded and progress.boundary is not None:
-                self._record_boundary(step, progress.boundary)
-            self.recorder.record_ended(execution, status, duration_s, error)
+        status: Literal["failed", "interrupted"] = "interrupted" if isinstance(error, KeyboardInterrupt) else "failed"
+
+        def record() -> None:
+            with self.connection.begin():
+                if progress.recorded and progress.boundary is not None:
+                    self._record_boundary(step, progress.boundary)
+                self.recorder.record_ended(execution, status, duration_s, error)
+
+        try:
+            record()
+        except sa.exc.SQLAlchemyError:
+            # An interrupted driver may be out of step with its server; a new connection is not.
+            self._discard_connection()
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                record()
+        # The body may have changed the session (PRAGMA foreign_keys=OFF): nobody may get that from the pool.
+        self._discard_connection()
+
+    def _discard_connection(self) -> None:
+        """Close the driver's connection; the next use takes a new one. A database in memory is kept."""
+        if self.adapter.outlives_connection(self.connection):
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                self.connection.invalidate()
 
     def _record_boundary(self, step: Step, boundary: int) -> None:
         if self.direction == "downgrade":
@@ -221,19 +252,30 @@ class Executor:
             self.recorder.forget(step.revision, step.phase)
         else:
             checksum = body_checksum(self.graph[step.revision].upgrade.body(step.bind, step.phase))
-            self.recorder.record_status(step, "failed", statement=boundary, checksum=checksum)
+            self.recorder.record_status(
+                step, "failed", statement=boundary, checksum=checksum, started_at=self.step_began
+            )
 
-    def _failure(self, step: Step, error: BaseException, progress: Progress) -> StepFailed:
+    def _failure(self, step: Step, error: BaseException, progress: Progress) -> MigrateError:
+        resolve = f"flask db resolve {step.revision} {step.phase} --resume | --restart | --mark-done --reason TEXT"
         again = f"mend the cause, then type again: {self.effects.command}"
-        if progress.boundary == 0 or not progress.recorded:
+        if progress.boundary == 0:
             left = "Nothing of this step is left in the database."
         elif progress.boundary is not None and self.direction == "upgrade":
             left = f"Its first {progress.boundary} operations are committed; the next run goes on after them."
         else:
             left = "Part of it is in the database. Look at it, then say how to go on."
-            again = f"flask db resolve {step.revision} {step.phase} --resume | --restart | --mark-done --reason TEXT"
+            again = resolve
         file = self.graph[step.revision].path
-        return StepFailed(f"{step} failed: {describe_error(error)}\n{left}\nFile: {file}\nNext: {again}", step=step)
+        words = f"{step} failed: {self._describe(error)}\n{left}\nFile: {file}\nNext: "
+        if isinstance(error, MutedRead) and progress.boundary != 0:
+            return StepInterrupted(words + resolve, step=step)
+        if isinstance(error, Refused):
+            return Refused(words + again)
+        return StepFailed(words + again, step=step)
+
+    def _describe(self, error: BaseException) -> str:
+        return describe_error(error, *self.recorder.secrets)
 
     def _report_passes(self, action: Action) -> None:
         if action.step is None:
@@ -244,53 +286,61 @@ class Executor:
 class Progress:
     """How far a step has come in the database itself, in operations of its body.
 
-    ``boundary`` is the number of operations that are committed; None where part of one is, or where the
-    body executed statements of its own that are. ``recorded``: the ledger has the step as begun.
-    Loose are the statements since the last operation ended: those of an operation that is still going on,
-    and those that the body sends by itself.
+    ``boundary`` is the number of operations that are committed; None where something is committed that no
+    such number describes: part of an operation, or a statement that the body sent by itself.
+    ``recorded``: the ledger has the step as begun, and will have ``stored`` as its number.
     """
 
     def __init__(self, adapter: Adapter, *, transactional: bool) -> None:
         self.adapter = adapter
         self.transactional = transactional
         self.recorded = False
+        self.stored = 0
         self.autocommit = False
         self.boundary: int | None = 0
-        self._loose = 0
-        self._committed_part = False
+        # Not committed: statements that the body sent by itself, and those of the operation that is going on.
+        self._stray = False
+        self._written = False
+        # Committed: part of the operation that is going on.
+        self._part = False
 
     def begin_at(self, operations: int) -> None:
         """Note how many operations an earlier run has committed."""
-        self.boundary = operations
+        self.boundary = self.stored = operations
+
+    def ends_transaction(self, statement: str) -> bool:
+        """Return whether the engine commits before it looks at ``statement``."""
+        return not self.transactional and (self.autocommit or self.adapter.commits_implicitly(statement))
 
     def committing(self, operations: int) -> None:
         """Note that everything so far is committed now, while ``operations`` have ended."""
-        if self._loose:
+        if self._stray:
             self.boundary = None
-        elif self.boundary is not None:
+        elif self.boundary is not None and not self._part:
             self.boundary = operations
+        self._part = self._part or self._written
+        self._stray = self._written = False
 
-    def statement_begins(self, statement: str, operations: int) -> None:
-        """Note that ``statement`` is sent: some engines commit before they look at it."""
-        if not self.transactional and self.adapter.commits_implicitly(statement):
-            self.committing(operations)
+    def statement_ended(self, *, in_operation: bool, committed: bool) -> None:
+        """Note that the server has executed a statement that writes."""
+        if not in_operation:
+            self._stray = self._stray or not committed
+            self.boundary = None if committed else self.boundary
+        elif committed:
+            self._part = True
+        else:
+            self._written = True
 
-    def statement_ended(self, statement: str) -> None:
-        """Note that the server has executed ``statement``."""
-        self._loose += 1
-        if self.autocommit or (not self.transactional and self.adapter.commits_implicitly(statement)):
-            self._committed_part = True
-
-    def operation_ended(self, operations: int) -> None:
-        """Note that an operation has ended: its statements are no longer loose."""
-        if self._committed_part and self.boundary is not None:
+    def operation_ended(self, operations: int) -> bool:
+        """Note that an operation has ended; return whether part of it is committed, so that the rest must be."""
+        part, self._part, self._written = self._part, False, False
+        if part and self.boundary is not None:
             self.boundary = operations
-        self._loose = 0
-        self._committed_part = False
+        return part
 
     def failed(self) -> None:
         """Note the failure: part of an operation may be committed."""
-        if self._committed_part:
+        if self._part:
             self.boundary = None
 
 
@@ -305,69 +355,129 @@ class StepOperations:
         self.runner = runner
         self.progress = progress
         self.checksum = checksum
+        self._silent = False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
         """Serve the context's operations for the block."""
         context = self.executor.visit.context
-        connection = self.executor.connection
         original = context.autocommit_block
         context.opts[RUNNER_KEY] = self
-        self.runner.ended = self.progress.operation_ended
+        self.runner.ended = self._operation_ended
         vars(context)["autocommit_block"] = lambda: self._autocommit_block(original)
-        sa.event.listen(connection, "before_cursor_execute", self._before)
-        sa.event.listen(connection, "after_cursor_execute", self._after)
+        for name, function in self._listeners():
+            sa.event.listen(self.executor.connection, name, function)
         try:
             yield
         except BaseException:
             self.progress.failed()
             raise
         finally:
-            sa.event.remove(connection, "before_cursor_execute", self._before)
-            sa.event.remove(connection, "after_cursor_execute", self._after)
+            for name, function in self._listeners():
+                sa.event.remove(self.executor.connection, name, function)
             vars(context).pop("autocommit_block", None)
             context.opts.pop(RUNNER_KEY, None)
 
+    def _listeners(self) -> tuple[tuple[str, Callable[..., None]], ...]:
+        return (
+            ("before_cursor_execute", self._before),
+            ("after_cursor_execute", self._after),
+            ("commit", self._commit),
+            ("begin", self._begin),
+        )
+
     def _before(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if self._silent:
+            return
         if self.runner.muted:
             raise muted_read()
-        if _is_foreign_keys_pragma(connection, statement):
+        if self.progress.ends_transaction(statement):
+            if not self.progress.autocommit:
+                if self.progress.stored != self.runner.committed:
+                    self._store(self.runner.committed)
+                # The engine would do it anyway, and for a few statements only we do: now it is certain.
+                connection.connection.commit()
+            self.progress.committing(self.runner.committed)
+        elif first_word(statement) in _COMMITS:
+            self._commit_so_far()
+        elif _is_foreign_keys_pragma(connection, statement):
             # Inside a transaction SQLite ignores this pragma without a word (pragma.html#pragma_foreign_keys),
             # and a batch operation that relies on it would cascade its DROP TABLE into other tables.
             self._commit_so_far()
             connection.connection.commit()
-            self.progress.transactional = False
-        self.progress.statement_begins(statement, self.runner.finished)
 
-    def _after(self, _connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
-        if first_word(statement) not in _READS:
-            self.progress.statement_ended(statement)
+    def _after(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if self._silent:
+            return
+        word = first_word(statement)
+        if word in _COMMITS or _is_foreign_keys_pragma(connection, statement):
+            if not self.progress.autocommit:
+                self.executor.adapter.begin(connection)
+        elif word not in _READS:
+            committed = self.executor.adapter.has_committed(connection, statement)
+            self.progress.statement_ended(
+                in_operation=self.runner.in_operation, committed=self.progress.autocommit or committed
+            )
+
+    def _commit(self, _connection: Connection) -> None:
+        """Note that the body itself commits."""
+        if not self._silent:
+            self._commit_so_far()
+
+    def _begin(self, connection: Connection) -> None:
+        """Open the transaction that follows a commit of the body."""
+        if not self._silent:
+            with self._silently():
+                self.executor.adapter.begin(connection)
+
+    def _operation_ended(self, operations: int) -> None:
+        """Write down at once how far the step is, where the database keeps what it did."""
+        if self.progress.operation_ended(operations) and self.progress.recorded and self.progress.boundary is not None:
+            self._store(operations)
+            if not self.progress.autocommit:
+                self.executor.connection.connection.commit()
 
     @contextmanager
     def _autocommit_block(self, original: Callable[[], Any]) -> Iterator[None]:
         self._commit_so_far()
-        with original():
-            outer, self.progress.autocommit = self.progress.autocommit, True
-            try:
-                yield
-            finally:
-                self.progress.autocommit = outer
+        block = original()
+        with self._silently():
+            block.__enter__()
+        outer, self.progress.autocommit = self.progress.autocommit, True
+        try:
+            yield
+        finally:
+            self.progress.autocommit = outer
+            with self._silently():
+                block.__exit__(None, None, None)
         self.executor.adapter.begin(self.executor.connection)
 
     def _commit_so_far(self) -> None:
         """Note in the ledger that the step began: what it did so far is committed next."""
-        self._quietly("running", self.runner.finished)
-        self.progress.recorded = True
-        self.progress.committing(self.runner.finished)
+        self._store(self.runner.committed)
+        self.progress.committing(self.runner.committed)
 
-    def _quietly(self, status: str, operations: int) -> None:
-        """Write the step's ledger row without counting it as a statement of the body."""
-        connection = self.executor.connection
-        sa.event.remove(connection, "after_cursor_execute", self._after)
+    def _store(self, operations: int) -> None:
+        """Write the step's ledger row: it began, and so many operations are committed with this row."""
+        with self._silently():
+            self.executor.recorder.record_status(
+                self.step,
+                "running",
+                statement=operations,
+                checksum=self.checksum,
+                started_at=self.executor.step_began,
+            )
+        self.progress.recorded = True
+        self.progress.stored = operations
+
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Execute statements of our own, which are not the body's."""
+        outer, self._silent = self._silent, True
         try:
-            self.executor.recorder.record_status(self.step, status, statement=operations, checksum=self.checksum)
+            yield
         finally:
-            sa.event.listen(connection, "after_cursor_execute", self._after)
+            self._silent = outer
 
     def run_script(self, operations: Operations, operation: ExecuteScriptOp) -> None:
         """Commit the work so far, run the program, and go on in a new transaction."""
@@ -383,7 +493,7 @@ class StepOperations:
                 self._output,
             )
             # Recorded by itself, at once: a program that succeeded must not run again.
-            self._quietly("running", self.runner.finished + 1)
+            self._store(self.runner.finished + 1)
             self.progress.committing(self.runner.finished + 1)
 
     def run_phased(self, operations: Operations, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
@@ -412,7 +522,7 @@ def script_environment(engine: sa.Engine, step: Step, direction: Direction) -> d
 def _is_foreign_keys_pragma(connection: Connection, statement: str) -> bool:
     if connection.dialect.name != "sqlite":
         return False
-    words = statement.lower().replace("=", " ").split()
+    words = statement.lower().replace("=", " ").replace("(", " ").split()
     return words[:1] == ["pragma"] and len(words) > 2 and words[1].rpartition(".")[2] == "foreign_keys"
 
 
@@ -422,7 +532,8 @@ def end_reading(connection: Connection) -> None:
         connection.commit()
 
 
-_READS = frozenset({"select", "show", "pragma", "explain", "describe", "desc"})
+_READS = frozenset({"select", "show", "pragma", "explain", "describe", "desc", "set", "use"})
+_COMMITS = frozenset({"commit", "end"})
 
 _INTERPRETERS = {".py": [sys.executable], ".sh": ["sh"]}
 
@@ -468,40 +579,45 @@ def run_script(
 
 
 def _stream(process: subprocess.Popen[bytes], operation: ExecuteScriptOp, output: Callable[[str], None]) -> str:
-    """Pass the program's output on until it ends; return its last line."""
-    overdue = threading.Event()
+    """Pass the program's output on until it ends; return its last line.
 
-    def kill() -> None:
-        overdue.set()
-        _kill_group(process)
-
-    timer = threading.Timer(operation.timeout, kill) if operation.timeout is not None else None
+    A thread reads: a program that leaves the process group with the pipe in its hand would keep us past the
+    timeout.
+    """
+    deadline = None if operation.timeout is None else time.monotonic() + operation.timeout
+    lines: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    threading.Thread(target=_read_lines, args=(process.stdout, lines), daemon=True).start()
     last = ""
     try:
-        if timer is not None:
-            timer.start()
-        assert process.stdout is not None
-        for line in process.stdout:
+        while (line := lines.get(timeout=_left(deadline))) is not None:
             text = line.decode("utf-8", "replace").rstrip("\r\n")
             last = text.strip() or last
             output(text)
-        process.wait()
-    except BaseException:
+        process.wait(_left(deadline))
+    except (queue.Empty, subprocess.TimeoutExpired):
         _kill_group(process)
-        raise
-    finally:
-        if timer is not None:
-            timer.cancel()
-        if process.stdout is not None:
-            process.stdout.close()
-        process.wait()
-    if overdue.is_set():
         raise ScriptFailed(
             f"The script {operation.path} took longer than its timeout of {operation.timeout} s and was killed.",
             path=operation.path,
-            returncode=process.returncode,
-        )
+            returncode=process.wait(),
+        ) from None
+    except BaseException:
+        _kill_group(process)
+        process.wait()
+        raise
     return last
+
+
+def _read_lines(stream: IO[bytes], lines: queue.SimpleQueue[bytes | None]) -> None:
+    with stream:
+        for line in stream:
+            lines.put(line)
+    lines.put(None)
+
+
+def _left(deadline: float | None) -> float | None:
+    """Return the seconds until a deadline, at least 0; None where there is none."""
+    return None if deadline is None else max(deadline - time.monotonic(), 0.0)
 
 
 def _kill_group(process: subprocess.Popen[bytes]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 from flask import current_app, g
 from sqlalchemy.engine import URL
 
-from .errors import Refused, UsageError
+from .errors import ConfigurationError, Refused, UsageError
 from .extension import Migrate
 from .extension.project import Request, split_range
 from .extension.settings import Setting, engines_of
@@ -206,11 +206,11 @@ def _texts(found: Sequence[Statement] | Refused) -> tuple[str, ...]:
     return tuple(statement.text for statement in found)
 
 
-# Name -> (its name in alembic.ini, default). What the phases come to is looked up.
+# Name -> (its name in alembic.ini, default).
 _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
-    "MIGRATE_PHASES": ("phases", None),
-    "MIGRATE_DEFAULT_PHASE": ("default-phase", None),
-    "MIGRATE_BOUNDARY": ("boundary", None),
+    "MIGRATE_PHASES": ("phases", "before-deploy, after-deploy, final"),
+    "MIGRATE_DEFAULT_PHASE": ("default-phase", "the first phase"),
+    "MIGRATE_BOUNDARY": ("boundary", "the first phase"),
     "MIGRATE_SCRIPT_ATTRIBUTES": ("script-attributes", ""),
     "MIGRATE_LOCK_WAIT": (None, 60),
     "MIGRATE_OPERATOR": (None, "the login name"),
@@ -227,16 +227,11 @@ _SECRET = re.compile(r"password|passwd|pwd|secret|token|odbc_connect", re.IGNORE
 def describe_environment(migrate: Migrate, directory: str | None) -> tuple[Setting, ...]:
     """Return every setting with its value and source; secrets in URLs are masked.
 
-    :raises ConfigurationError: if the phases cannot be used.
+    Phases are as they are in use; as they are written where they cannot be used.
     """
     config = migrate.get_config(directory)
     location = config.get_main_option("script_location")
-    phases = migrate.read_phases(config)
-    in_use = {
-        "MIGRATE_PHASES": phases.names,
-        "MIGRATE_DEFAULT_PHASE": phases.default,
-        "MIGRATE_BOUNDARY": phases.boundary,
-    }
+    in_use = _phases_in_use(migrate, config)
     found = [
         Setting("directory", location, "command line" if directory else "application"),
         Setting(
@@ -249,6 +244,18 @@ def describe_environment(migrate: Migrate, directory: str | None) -> tuple[Setti
     for bind, engine in engines_of(current_app.extensions["migrate"].db).items():
         found.append(Setting(f"database {bind or 'default'}", masked_url(engine.url), "application"))
     return tuple(found)
+
+
+def _phases_in_use(migrate: Migrate, config: Any) -> dict[str, Any]:
+    try:
+        phases = migrate.read_phases(config)
+    except ConfigurationError:
+        return {}
+    return {
+        "MIGRATE_PHASES": phases.names,
+        "MIGRATE_DEFAULT_PHASE": phases.default,
+        "MIGRATE_BOUNDARY": phases.boundary,
+    }
 
 
 def _words(value: Any) -> Any:

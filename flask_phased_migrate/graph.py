@@ -5,13 +5,14 @@ Everything here is about ids. Which of them are applied is :mod:`flask_phased_mi
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 from .errors import RevisionFileError
-from .phases import Bodies, Phases, read_bodies
+from .phases import DEFAULT_BIND, Bodies, Phases, read_bodies
 
 
 @dataclass(frozen=True)
@@ -259,6 +260,32 @@ def _check_links(revisions: Mapping[str, Revision]) -> None:
         circle = [name for name in revisions if name in left]
         path = revisions[circle[0]].path
         raise RevisionFileError(f"{path}: these revisions need each other: {', '.join(circle)}.", path=path)
+
+
+def assign_unnamed(graph: Graph, binds: Collection[str]) -> Graph:
+    """Return the graph with unphased functions that take no argument given to the unnamed bind.
+
+    Where one env.py migrates several databases, a function that cannot ask which one it is called for
+    would otherwise run on each.
+    """
+    if len(binds) < 2:
+        return graph
+    return Graph(
+        {
+            name: replace(revision, upgrade=_unnamed(revision.upgrade), downgrade=_unnamed(revision.downgrade))
+            for name, revision in graph.revisions.items()
+        }
+    )
+
+
+def _unnamed(bodies: Bodies) -> Bodies:
+    if bodies.phased:
+        return bodies
+    parts = tuple(
+        body if inspect.signature(body.function).parameters else replace(body, bind=DEFAULT_BIND)
+        for body in bodies.parts
+    )
+    return replace(bodies, parts=parts)
 
 
 def _as_tuple(value: Any) -> tuple[str, ...]:

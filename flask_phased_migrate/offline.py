@@ -25,8 +25,6 @@ from .operations import (
     RUNNER_KEY,
     SCRIPT_MARKER,
     BodyRunner,
-    ExecuteScriptOp,
-    marked_path,
     resolve_script,
 )
 from .phases import Phases
@@ -120,6 +118,7 @@ class Exporter:
             if framed and per_revision:
                 self._begin()
             if not heads and direction == "upgrade":
+                self._revision = name
                 self._bookkeeping(CreateTable(self.visit.tables.version))
             heads = self._export_revision(name, heads, direction, markers)
             if framed and per_revision:
@@ -192,7 +191,7 @@ class Exporter:
         """
         tables = self.visit.tables
         for table in (tables.version, tables.ledger, tables.journal):
-            self._bookkeeping(CreateTable(table, if_not_exists=True))
+            self._create_missing(table)
         for action in plan.actions:
             self._revision, self._phase = (
                 (action.step.revision, action.step.phase) if action.step else (None, plan.phase)
@@ -200,6 +199,21 @@ class Exporter:
             heads = self._export_action(action, heads, plan.direction)
         self._revision = self._phase = None
         return tuple(self.statements)
+
+    def _create_missing(self, table: sa.Table) -> None:
+        """Create a table unless it is there, in the engine's own words."""
+        if self.dialect.name == "mssql":
+            name = self.dialect.identifier_preparer.format_table(table)
+            create = str(CreateTable(table).compile(dialect=self.dialect)).strip()
+            self._add("bookkeeping", self._terminated(f"IF OBJECT_ID(N'{name}', N'U') IS NULL\n{create}"))
+        elif self.dialect.name == "oracle":
+            create = str(CreateTable(table).compile(dialect=self.dialect)).strip().replace("'", "''")
+            # ORA-00955: the name is used already. CREATE TABLE IF NOT EXISTS is new in Oracle 23.
+            block = f"BEGIN\n  EXECUTE IMMEDIATE '{create}';\nEXCEPTION\n  WHEN OTHERS THEN\n"
+            block += "    IF SQLCODE <> -955 THEN RAISE; END IF;\nEND;"
+            self._add("bookkeeping", self._terminated(block))
+        else:
+            self._bookkeeping(CreateTable(table, if_not_exists=True))
 
     def _export_action(self, action: Action, heads: frozenset[str], direction: Direction) -> frozenset[str]:
         step = action.step
@@ -264,7 +278,7 @@ class Exporter:
     def _guard(self, step: Step) -> sa.Insert:
         """Return an INSERT that fails unless the step may run now, and records that it began.
 
-        Its status is NULL, which the column refuses, when an earlier phase is not recorded as done or the
+        Its status is one that the column refuses when an earlier phase is not recorded as done or the
         version table has passed the revision; a second run while in flight meets the primary key.
         """
         ledger, version = self.visit.tables.ledger, self.visit.tables.version
@@ -287,11 +301,21 @@ class Exporter:
         values = sa.select(
             sa.literal(step.revision),
             sa.literal(step.phase),
-            sa.case((sa.and_(*conditions), sa.literal("running"))),
+            sa.case((sa.and_(*conditions), sa.literal("running")), else_=self._refusal()),
             sa.literal_column("0"),
             utc_now(),
         )
         return sa.insert(ledger).from_select(["revision", "phase", "status", "statement", "started_at"], values)
+
+    def _refusal(self) -> sa.ColumnElement[Any]:
+        """Return what fails when it becomes the status of a ledger row.
+
+        MySQL and MariaDB without strict mode turn a NULL into an empty string, so there it is a subquery with
+        two rows, which is an error in every mode.
+        """
+        if self.dialect.name in ("mysql", "mariadb"):
+            return sa.literal_column("(SELECT 'refused' UNION ALL SELECT 'refused')")
+        return sa.null()
 
     # -- running bodies ---------------------------------------------------------------------------
 
@@ -325,9 +349,8 @@ class Exporter:
                 vars(impl).pop(name, None)
             context.opts.pop(RUNNER_KEY, None)
 
-    def run_script(self, operations: Any, operation: ExecuteScriptOp) -> None:
-        """Note a script operation."""
-        path = marked_path(_script_folder(operations), operation.path)
+    def note_script(self, path: str) -> None:
+        """Note a script operation; ``path`` is relative to the migrations folder."""
         self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
 
     def _execute(
@@ -356,9 +379,10 @@ class Exporter:
     def _terminated(self, text: str) -> str:
         impl = self.visit.context.impl
         terminator = impl.command_terminator
-        if terminator and not text.endswith(terminator):
+        in_comment = ends_in_comment(text, backslashes=self.dialect.name in ("mysql", "mariadb"))
+        if terminator and (in_comment or not text.endswith(terminator)):
             # A comment on the last line would swallow the terminator.
-            text += ("\n" if "--" in text.rpartition("\n")[2] else "") + terminator
+            text += ("\n" if in_comment else "") + terminator
         separator = getattr(impl, "batch_separator", "")
         return f"{text}\n\n{separator}" if separator else text
 
@@ -383,8 +407,31 @@ class Exporter:
         self.statements.append(Statement(kind, text, self._revision, self._phase))
 
 
-def _script_folder(operations: Any) -> Path:
-    return Path(operations.migration_context.script.dir).absolute()
+def ends_in_comment(text: str, *, backslashes: bool) -> bool:
+    """Return whether more text on the last line of an SQL statement would be part of a comment.
+
+    :param backslashes: as in MySQL: a backslash escapes inside quotes, and ``#`` begins a comment.
+    """
+    last = text.rpartition("\n")[2]
+    if "--" not in last and not (backslashes and "#" in last):
+        return False
+    end, quote, position = len(text), "", 0
+    while position < end:
+        rest = text[position : position + 2]
+        if quote:
+            position += 1 if backslashes and rest[0] == "\\" else 0
+            quote = "" if rest[0] == quote else quote
+        elif rest == "--" or (backslashes and rest[0] == "#"):
+            position = text.find("\n", position)
+            if position < 0:
+                return True
+        elif rest == "/*":
+            position = max(text.find("*/", position), position) + 1
+        elif rest[0] in "'\"`":
+            quote = rest[0]
+        position += 1
+    # An open quote: what we take for a string is not one, and a line break does no harm.
+    return bool(quote)
 
 
 @contextmanager

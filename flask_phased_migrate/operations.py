@@ -7,13 +7,14 @@ Alembic itself calls it. Loading this module registers both.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Protocol
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
-from alembic.operations.ops import CreateTableOp
+from alembic.operations.ops import CreateTableOp, ExecuteSQLOp
 
 from .errors import MigrateError, Refused
 from .phases import Body, PhasedFunction, segment_problem
@@ -73,7 +74,11 @@ def _execute_script(operations: Operations, operation: ExecuteScriptOp) -> None:
     context = operations.migration_context
     path = marked_path(_script_directory(operations), operation.path)
     if context.as_sql:
-        context.impl.static_output(SCRIPT_MARKER.format(path))
+        note = getattr(context.opts.get(RUNNER_KEY), "note_script", None)
+        if note is not None:
+            note(path)
+        else:
+            context.impl.static_output(SCRIPT_MARKER.format(path))
     else:
         _runner(operations).run_script(operations, operation)
 
@@ -135,7 +140,8 @@ class BodyRunner:
     """Runs one body with an ``Operations`` object, muting what is done already.
 
     Muted operations do nothing, and a muted read of the database is an error. ``finished`` counts the
-    operations of the body that have ended, the skipped ones too; ``ended`` is told each time one has.
+    operations of the body that have ended, the skipped ones too; ``ended`` is told each time one has. What
+    an operation invokes itself, and what is inside a batch block, is part of it and not counted.
     """
 
     def __init__(self, operations: Operations, *, skip: int = 0) -> None:
@@ -144,11 +150,23 @@ class BodyRunner:
         self.finished = 0
         self.catching_up = False
         self.ended: Callable[[int], None] | None = None
+        self._depth = 0
+        self._repeating = False
 
     @property
     def muted(self) -> bool:
         """Whether operations do nothing now."""
-        return self.catching_up or self.finished < self.skip
+        return not self._repeating and (self.catching_up or self.finished < self.skip)
+
+    @property
+    def in_operation(self) -> bool:
+        """Whether an operation is going on: what is sent to the database now is part of it."""
+        return self._depth > 0
+
+    @property
+    def committed(self) -> int:
+        """How many operations a commit now would cover: those that have ended, here or in an earlier run."""
+        return max(self.finished, self.skip)
 
     def run(self, body: Body, offered: Mapping[str, Any]) -> None:
         """Run ``body`` with those of the environment's arguments that it takes."""
@@ -212,32 +230,47 @@ class BodyRunner:
                 vars(self.operations).pop(name, None)
 
     def _invoke(self, operation: MigrateOperation) -> Any:
-        if self.muted:
+        muted = self.muted
+        with self._counted(muted=muted):
+            if not muted:
+                return Operations.invoke(self.operations, operation)
+            if not self.catching_up and _is_session_setting(operation):
+                self._repeat(operation)
             # A muted create_table still gives its Table, which bodies hand on to bulk_insert.
-            result = None
-            if isinstance(operation, CreateTableOp):
-                result = operation.to_table(self.operations.migration_context)
-        else:
-            result = Operations.invoke(self.operations, operation)
-        self._count()
-        return result
+            return (
+                operation.to_table(self.operations.migration_context) if isinstance(operation, CreateTableOp) else None
+            )
 
-    def _count(self) -> None:
-        """Count an operation that has ended, and tell ``ended`` of one that was not muted."""
-        if not self.catching_up:
-            muted = self.muted
+    def _repeat(self, operation: MigrateOperation) -> None:
+        """Invoke an operation that an earlier run has done: it changed a session that is gone."""
+        self._repeating = True
+        try:
+            Operations.invoke(self.operations, operation)
+        finally:
+            self._repeating = False
+
+    @contextmanager
+    def _counted(self, *, muted: bool) -> Iterator[None]:
+        """Count the outermost operation that the block is, and tell ``ended`` of one that was not muted."""
+        self._depth += 1
+        try:
+            yield
+        finally:
+            self._depth -= 1
+        if self._depth == 0 and not self.catching_up and not self._repeating:
             self.finished += 1
             if not muted and self.ended is not None:
                 self.ended(self.finished)
 
     @contextmanager
     def _batch_alter_table(self, *arguments: Any, **options: Any) -> Iterator[Any]:
-        if self.muted:
-            yield _MutedBatch()
-        else:
-            with Operations.batch_alter_table(self.operations, *arguments, **options) as batch:
-                yield batch
-        self._count()
+        muted = self.muted
+        with self._counted(muted=muted):
+            if muted:
+                yield _MutedBatch()
+            else:
+                with Operations.batch_alter_table(self.operations, *arguments, **options) as batch:
+                    yield batch
 
     def _get_bind(self) -> Any:
         if self.muted:
@@ -247,6 +280,14 @@ class BodyRunner:
     def _get_context(self) -> Any:
         context = Operations.get_context(self.operations)
         return _MutedContext(context, self) if self.skip or self.catching_up else context
+
+
+_SESSION_SETTING = re.compile(r"\s*(set|pragma|use)\s", re.IGNORECASE)
+
+
+def _is_session_setting(operation: MigrateOperation) -> bool:
+    """Return whether an operation sets something of the session, as ``PRAGMA foreign_keys=OFF`` does."""
+    return isinstance(operation, ExecuteSQLOp) and _SESSION_SETTING.match(str(operation.sqltext)) is not None
 
 
 def muted_read() -> MutedRead:

@@ -130,8 +130,8 @@ class Body:
     segments: int | None = None
 
     def serves(self, bind: str) -> bool:
-        """Return whether the body has code for ``bind``."""
-        return self.bind is None or self.bind == bind
+        """Return whether the body has code for ``bind``, or for the bind that ``bind`` is one more copy of."""
+        return self.bind is None or self.bind == base_bind(bind)
 
     def arguments(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of an environment's keyword arguments that the body takes.
@@ -141,6 +141,11 @@ class Body:
         if not isinstance(self.function, PhasedPart):
             return dict(offered)
         return accepted_arguments(self.function.function, offered)
+
+
+def base_bind(bind: str) -> str:
+    """Return the bind's name without what tells copies apart: an env.py may loop over the schemas of tenants."""
+    return bind.partition("@")[0]
 
 
 @dataclass(frozen=True)

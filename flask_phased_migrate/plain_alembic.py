@@ -7,6 +7,7 @@ already is not run twice; both clear their ledger rows, since Alembic moves its 
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 
 from alembic.script.revision import RevisionError
 
-from .environment import HOOKED_KEY
+from .environment import BINDS_KEY, HOOKED_KEY, bind_name
 from .errors import Refused, StepInterrupted
 from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
@@ -60,28 +61,37 @@ def guarded_steps(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _guard(step: Any, context: Any) -> None:
+    """Make a step of Alembic's respect the ledger, and an unphased one its bind."""
+    module = step.revision.module
+    phased = isinstance(getattr(module, "upgrade" if step.is_upgrade else "downgrade", None), PhasedFunction)
     if not step.is_upgrade:
         _refuse_below_flight(step.revision.revision, context)
-        return
-    if isinstance(getattr(step.revision.module, "upgrade", None), PhasedFunction):
+    if phased:
         return
     original, revision = step.migration_fn, step.revision.revision
-    own_phase = str(getattr(step.revision.module, "phase", "") or _phases_of(context).default)
+    own_phase = str(getattr(module, "phase", "") or _phases_of(context).default)
 
-    def upgrade_once(**arguments: Any) -> None:
+    def run_once(**arguments: Any) -> None:
         runner = context.opts.get(RUNNER_KEY)
         if isinstance(runner, PlainRunner):
-            runner.step = Step(arguments.get("engine_name") or DEFAULT_BIND, revision, own_phase)
+            runner.step = Step(bind_name(context.opts, arguments), revision, own_phase)
+            runner.direction = "upgrade" if step.is_upgrade else "downgrade"
         tables = tables_of(context)
-        records = records_of(context, tables, revision)
+        records = records_of(context, tables, revision) if step.is_upgrade else {}
         _refuse_interrupted(records)
-        if not records:
-            original(**arguments)
-        else:
+        if records:
             context.connection.execute(ledger_forget(tables, revision))
+        elif not _for_another_bind(original, context, arguments):
+            original(**arguments)
 
-    upgrade_once.__name__ = "upgrade"
-    step.migration_fn = upgrade_once
+    run_once.__name__ = "upgrade" if step.is_upgrade else "downgrade"
+    step.migration_fn = run_once
+
+
+def _for_another_bind(function: Callable[..., Any], context: Any, arguments: Mapping[str, Any]) -> bool:
+    """Return whether an unphased function belongs to the unnamed bind and this is another."""
+    several = len(context.opts.get(BINDS_KEY, ())) > 1
+    return several and not inspect.signature(function).parameters and bind_name(context.opts, arguments) != DEFAULT_BIND
 
 
 def _refuse_below_flight(revision: str, context: Any) -> None:
@@ -143,7 +153,7 @@ class PlainRunner:
         bodies = read_bodies(function, direction, phases)
         if bodies.problem is not None:
             raise ValueError(f"revision {function.revision}: {bodies.problem}.")
-        bind = arguments.get("engine_name") or DEFAULT_BIND
+        bind = bind_name(context.opts, arguments)
         names = sorted(bodies.phases(bind), key=lambda name: _position(name, phases), reverse=not upgrading)
         tables = tables_of(context)
         records = {} if context.as_sql else records_of(context, tables, function.revision)

@@ -20,7 +20,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from .graph import Graph, Revision
-from .phases import Phases, body_checksum
+from .phases import Phases, base_bind, body_checksum
 
 Direction = Literal["upgrade", "downgrade"]
 
@@ -502,7 +502,7 @@ def _problem(revision: Revision, direction: Direction, binds: Collection[str]) -
     if bodies.missing:
         return f"there is no {direction}() in the file, so it cannot be {direction}d."
     for body in bodies.parts:
-        if binds and body.bind is not None and body.bind not in binds:
+        if binds and body.bind is not None and body.bind not in {base_bind(name) for name in binds}:
             return (
                 f"its function for phase '{body.phase}' is for the bind '{body.bind}', but the binds are: "
                 f'{", ".join(sorted(binds))}. Write bind="NAME" beside the phase.'

@@ -7,12 +7,14 @@ the first write, never by a read.
 from __future__ import annotations
 
 import os
+import re
 import socket
 import traceback as tracebacks
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
+from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import mysql
@@ -268,6 +270,8 @@ class Recorder:
         self.connection = connection
         self.tables = tables
         self.runner = runner
+        password = connection.engine.url.password
+        self.secrets = (str(password),) if password else ()
 
     def ensure_tables(self, *, bookkeeping: bool = True) -> None:
         """Create the tables that are missing, in a transaction of their own."""
@@ -302,7 +306,7 @@ class Recorder:
                 pid=self.runner.pid,
                 operator=self.runner.operator,
                 app_version=self.runner.app_version,
-                error=error,
+                error=None if error is None else shorten(error),
             )
         )
         key = result.inserted_primary_key
@@ -319,12 +323,20 @@ class Recorder:
                 status=status,
                 finished_at=now(),
                 duration_ms=round(duration_s * 1000),
-                error=None if error is None else shorten(describe_error(error)),
-                traceback=None if error is None else shorten(describe_traceback(error)),
+                error=None if error is None else shorten(describe_error(error, *self.secrets)),
+                traceback=None if error is None else shorten(describe_traceback(error, *self.secrets)),
             )
         )
 
-    def record_status(self, step: Step, status: str, *, statement: int = 0, checksum: str | None = None) -> None:
+    def record_status(
+        self,
+        step: Step,
+        status: str,
+        *,
+        statement: int = 0,
+        checksum: str | None = None,
+        started_at: datetime | None = None,
+    ) -> None:
         """Write the ledger row of a step, whatever was there, as part of the caller's transaction."""
         self.forget(step.revision, step.phase)
         moment = now()
@@ -336,7 +348,7 @@ class Recorder:
                 statement=statement,
                 checksum=checksum,
                 run_id=self.runner.run_id,
-                started_at=moment,
+                started_at=started_at or moment,
                 finished_at=moment if status == "done" else None,
             )
         )
@@ -361,50 +373,100 @@ class Recorder:
 # -- words ------------------------------------------------------------------------------------------
 
 
-def describe_error(error: BaseException) -> str:
-    """Return the error's message without bound parameters and without a password of a database URL."""
-    return hide_secrets(_message(error)) or type(error).__name__
+def describe_error(error: BaseException, *secrets: str) -> str:
+    """Return the error's message without bound parameters, passwords of database URLs, and ``secrets``."""
+    return _describe(error, secrets, bound_values(error))
 
 
-def _message(error: BaseException) -> str:
+def _describe(error: BaseException, secrets: Iterable[str], values: Collection[str]) -> str:
+    message, statement = _message(error)
+    told = f"{_without_values(message, values)}\n[SQL: {statement}]" if statement else _without_values(message, values)
+    return hide_secrets(told, *secrets) or type(error).__name__
+
+
+def _message(error: BaseException) -> tuple[str, str | None]:
+    """Return an error's own words, and the statement that it is about."""
     if isinstance(error, sa.exc.StatementError):
         origin = error.orig if error.orig is not None else error
         text = str(origin) if origin is not error else error.args[0] if error.args else ""
-        return f"{text}\n[SQL: {error.statement}]" if error.statement else str(text)
+        return str(text), error.statement
     text = str(error)
-    return text if isinstance(error, Exception) and text else f"{type(error).__name__} {text}".strip()
+    return text if isinstance(error, Exception) and text else f"{type(error).__name__} {text}".strip(), None
 
 
-def describe_traceback(error: BaseException) -> str:
-    """Return the traceback as text; messages in it are stripped like :func:`describe_error`'s."""
-    lines = []
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Give an error and what it was caused by or came after, newest first."""
     seen: set[int] = set()
     current: BaseException | None = error
-    blocks: list[str] = []
     while current is not None and id(current) not in seen:
         seen.add(id(current))
-        lines = tracebacks.format_tb(current.__traceback__)
-        blocks.append(
-            "Traceback (most recent call last):\n"
-            + "".join(lines)
-            + f"{type(current).__module__}.{type(current).__qualname__}: {describe_error(current)}"
-        )
+        yield current
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
+
+
+def bound_values(error: BaseException) -> frozenset[str]:
+    """Return the bound parameters of the statements that failed, as text: drivers repeat them in their words."""
+    found: set[str] = set()
+    waiting: list[Any] = [item.params for item in _chain(error) if isinstance(item, sa.exc.StatementError)]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            waiting.extend(value.values())
+        elif isinstance(value, (list, tuple)):
+            waiting.extend(value)
+        elif value is not None and not isinstance(value, bool):
+            found.add(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+    return frozenset(value for value in found if value.strip())
+
+
+def _without_values(text: str, values: Collection[str]) -> str:
+    """Return ``text`` with each value as ``***``; a short one only where it stands between quotes or brackets."""
+    for value in sorted(values, key=len, reverse=True):
+        text = text.replace(value, "***") if len(value) >= _SHORT else _without_literals(text, [value])
+    return text
+
+
+def _without_literals(text: str, values: Iterable[str]) -> str:
+    """Return ``text`` with each value as ``***`` where it stands between quotes or brackets."""
+    for value in values:
+        text = re.sub(rf"(?<=['\"(]){re.escape(value)}(?=['\"),])", "***", text)
+    return text
+
+
+_SHORT = 4
+
+
+def describe_traceback(error: BaseException, *secrets: str) -> str:
+    """Return the traceback as text; messages in it are stripped like :func:`describe_error`'s."""
+    values = bound_values(error)
+    blocks = [
+        "Traceback (most recent call last):\n"
+        + hide_secrets(_without_literals("".join(tracebacks.format_tb(current.__traceback__)), values), *secrets)
+        + f"{type(current).__module__}.{type(current).__qualname__}: {_describe(current, secrets, values)}"
+        for current in _chain(error)
+    ]
     return "\n\nThe above was caused by, or came after:\n\n".join(reversed(blocks))
 
 
-def hide_secrets(text: str) -> str:
-    """Return ``text`` with the password of every URL in it replaced by ``***``."""
-    parts = text.split("://")
-    for position in range(1, len(parts)):
-        credentials, at, rest = parts[position].partition("@")
-        if at and ":" in credentials and not any(mark in credentials for mark in " \t\n'\"/"):
-            parts[position] = credentials.partition(":")[0] + ":***@" + rest
-    return "://".join(parts)
+_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:@/'\"]*):[^\s'\"]*@")
+_NAMED_PASSWORD = re.compile(r"\b(password|passwd|pwd)=[^\s&'\"]+", re.IGNORECASE)
+
+
+def hide_secrets(text: str, *secrets: str) -> str:
+    """Return ``text`` with the password of every URL in it, and each of ``secrets``, replaced by ``***``."""
+    text = _NAMED_PASSWORD.sub(r"\1=***", _URL_PASSWORD.sub(r"\1:***@", text))
+    for secret in secrets:
+        for spelling in {secret, quote_plus(secret), quote(secret, safe="")}:
+            text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "***", text) if spelling else text
+    return text
 
 
 def shorten(text: str) -> str:
-    """Return ``text``, its middle cut out with a note where it is longer than the column should hold."""
+    """Return ``text`` as the column can hold it: its middle cut out with a note where it is too long.
+
+    NUL and lone surrogates, which no database takes for text, are spelled out.
+    """
+    text = text.replace("\0", "\\x00").encode("utf-8", "backslashreplace").decode("utf-8")
     if len(text) <= TEXT_LIMIT:
         return text
     half = TEXT_LIMIT // 2

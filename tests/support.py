@@ -5,6 +5,7 @@ from __future__ import annotations
 import configparser
 import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -26,6 +27,7 @@ SERVERS = ("postgresql", "mysql")
 
 APPLICATION = """\
 import os
+import shutil
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
 import sqlalchemy as sa
@@ -270,3 +272,57 @@ def make_site(
     )
     (folder / "app.py").write_text(application)
     return Site(folder, url)
+
+
+# -- command-line clients -----------------------------------------------------------------------------
+
+
+def run_client(url: str, text: str) -> subprocess.CompletedProcess[str]:
+    """Run SQL text by the engine's own command-line client, in one session, stopping at the first error.
+
+    Where the client is not installed, the statements go through the driver; 1 is the status of a failure.
+    """
+    parsed = sa.make_url(url)
+    kind = parsed.get_backend_name()
+    command, environment = _client_command(kind, parsed)
+    if shutil.which(command[0]) is None:
+        return _run_by_driver(url, text)
+    return subprocess.run(
+        command,
+        input=text,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=120,
+        check=False,
+    )
+
+
+def _client_command(kind: str, url: sa.URL) -> tuple[list[str], dict[str, str]]:
+    """Return the client's command line and what it needs in its environment."""
+    database = url.database or ""
+    if kind == "sqlite":
+        return ["sqlite3", "-bail", database], {}
+    login = ["-h", url.host or "127.0.0.1"]
+    password = str(url.password or "")
+    if kind == "postgresql":
+        port = ["-p", str(url.port or 5432)]
+        options = ["-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", url.username or "postgres", "-d", database]
+        return ["psql", *login, *port, *options, "-f", "-"], {"PGPASSWORD": password}
+    port = ["-P", str(url.port or 3306), "-u", url.username or "root"]
+    program = "mariadb" if shutil.which("mariadb") else "mysql"
+    return [program, *login, *port, "--default-character-set=utf8mb4", database], {"MYSQL_PWD": password}
+
+
+def _run_by_driver(url: str, text: str) -> subprocess.CompletedProcess[str]:
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    try:
+        with engine.connect() as connection:
+            for statement in text.split(";\n\n"):
+                lines = [line for line in statement.split("\n") if not line.startswith("-- ")]
+                if "\n".join(lines).strip():
+                    connection.exec_driver_sql("\n".join(lines).strip().replace("%", "%%"))
+    except sa.exc.DBAPIError as error:
+        return subprocess.CompletedProcess([], 1, "", str(error))
+    return subprocess.CompletedProcess([], 0, "", "")

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from ..environment import Config
     from ..executor import Event
     from ..offline import Markers, MigrationData, Statement
-    from ..plan import BindStatus, Direction, History, Plan, Step
+    from ..plan import BindStatus, Direction, Plan, Step
     from ..recorder import Execution
     from .project import Project, Request
-    from .running import Run
+    from .running import Run, Survey
 
 LOCK_WAIT_S = 60.0
 READY_INTERVAL_S = 1.0
@@ -187,25 +187,25 @@ class Migrate:
 
     # -- reading ----------------------------------------------------------------------------------
 
-    def read_histories(self, project: Project, **options: Any) -> tuple[History, ...]:
-        """Return what each bind's tables say, in env.py's order. Writes nothing."""
+    def survey(self, project: Project, **options: Any) -> Survey:
+        """Return what each bind's tables say, in env.py's order, and the project as env.py sees it."""
         from .running import survey
 
-        return survey(project, **options).histories
+        return survey(project, **options)
 
     def status(self, directory: str | None = None, *, bind: str | None = None) -> tuple[BindStatus, ...]:
         """Return the state of every revision on every bind."""
         from ..plan import bind_status
         from .project import choose_histories
 
-        project = self.open_project(directory)
-        histories = choose_histories(self.read_histories(project), bind)
-        return tuple(bind_status(project.graph, history, project.phases) for history in histories)
+        found = self.survey(self.open_project(directory))
+        graph, phases = found.project.graph, found.project.phases
+        return tuple(bind_status(graph, history, phases) for history in choose_histories(found.histories, bind))
 
     def journal(
         self, directory: str | None = None, *, bind: str | None = None, **choice: Any
     ) -> tuple[tuple[str, Execution], ...]:
-        """Return (bind, execution) pairs, newest first within each bind.
+        """Return (bind, execution) pairs, newest first.
 
         :param choice: ``errors``, ``open_only``, ``limit`` or ``id_``, as :func:`.recorder.read_journal` has them.
         """
@@ -217,7 +217,8 @@ class Migrate:
         """Return the plan of a request on all its binds. Executes nothing; it may be blocked."""
         from .project import plan_request
 
-        return plan_request(project, self.read_histories(project, destination_rev=request.target), request)
+        found = self.survey(project, destination_rev=request.target)
+        return plan_request(found.project, found.histories, request)
 
     def ready(
         self,

@@ -32,25 +32,21 @@ class AdminSource:
 
     def read_graph(self) -> Graph:
         """Return the revision files as a graph."""
-        return self._settings.migrate.open_project(config=self._config()).graph
+        from ..graph import assign_unnamed
+
+        config = self._config()
+        graph = self._settings.migrate.open_project(config=config).graph
+        return assign_unnamed(graph, self.bind_names()) if config.get_alembic_option("binds") else graph
 
     def bind_names(self) -> tuple[str, ...]:
         """Return the names of the binds that are migrated, the unnamed one first."""
         return tuple(name or DEFAULT_BIND for name in self._chosen())
 
     def _chosen(self) -> tuple[str | None, ...]:
-        """Return the keys of the binds that env.py migrates, as far as can be told without running it."""
-        engines = engines_of(self._settings.db)
-        names = tuple(sorted(engines, key=lambda name: (name is not None, name or "")))
-        return names if None not in engines or self._migrates_all() else (None,)
+        """Return the keys of the binds that env.py migrates."""
+        from .env_file import chosen_binds
 
-    def _migrates_all(self) -> bool:
-        option = self._config().get_alembic_option("binds")
-        if option is not None:
-            return option == "all"
-        # Flask-Migrate's folders have no such option; its multi-bind env.py names the engine of each call.
-        env_file = Path(self._settings.directory, "env.py")
-        return env_file.is_file() and "engine_name=" in env_file.read_text(encoding="utf-8", errors="replace")
+        return chosen_binds(self._settings, self._config())
 
     def path_of(self, revision: Revision) -> str:
         """Return the file of a revision, relative to the migrations folder."""

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import logging
 import logging.config
+import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from flask import has_app_context
 
+from ..environment import BINDS_KEY
 from ..errors import ConfigurationError
 from ..phases import DEFAULT_BIND, configure_phases
 from .settings import MigrateSettings, current_settings, engines_of
@@ -44,7 +47,8 @@ def each_bind(context: Any, options: Callable[[str], Mapping[str, Any]] | None =
         if not has_app_context():
             from flask.cli import ScriptInfo
 
-            stack.enter_context(ScriptInfo().load_app().app_context())
+            named = os.environ.get("FLASK_APP")
+            stack.enter_context(ScriptInfo(app_import_path=named).load_app().app_context())
         settings = current_settings()
         config = context.config
         if config.config_file_name is not None and config.file_config.has_section("loggers"):
@@ -69,14 +73,24 @@ def chosen_binds(settings: MigrateSettings, config: Any) -> tuple[str | None, ..
     :raises ConfigurationError: if the unnamed one is wanted and the application has none.
     """
     engines = engines_of(settings.db)
-    if (config.get_alembic_option("binds") or "default") == "all":
-        return tuple(engines)
+    if migrates_all(config):
+        return tuple(sorted(engines, key=lambda name: name is not None))
     if None not in engines:
         raise ConfigurationError(
             f"The application has no unnamed database, only the binds {', '.join(map(str, engines))}. Write 'binds = "
             f"all' under [alembic] in {config.config_file_name}, or begin with: flask db init --multidb"
         )
     return (None,)
+
+
+def migrates_all(config: Any) -> bool:
+    """Return whether the folder's env.py migrates every bind, as far as can be told without running it."""
+    option = config.get_alembic_option("binds")
+    if option is not None:
+        return bool(option == "all")
+    # Flask-Migrate's folders have no such option; its multi-bind env.py names the engine of each call.
+    env_file = Path(config.get_main_option("script_location") or "", "env.py")
+    return env_file.is_file() and "engine_name=" in env_file.read_text(encoding="utf-8", errors="replace")
 
 
 def _configure_options(
@@ -103,6 +117,7 @@ def _configure_options(
 
     given["process_revision_directives"] = process_revision_directives
     metadata = metadatas.get(name)
+    given[BINDS_KEY] = tuple(item or DEFAULT_BIND for item in names)
     return dict(
         given, target_metadata=metadata, upgrade_token=f"{prefix}upgrades", downgrade_token=f"{prefix}downgrades"
     )

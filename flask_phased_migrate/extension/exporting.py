@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ..environment import (
+    BINDS_KEY,
     Config,
     Visit,
     revisions_down_to,
@@ -17,13 +18,13 @@ from ..environment import (
     stdout_to_stderr,
 )
 from ..errors import Refused, UsageError
-from ..graph import Revision
+from ..graph import Revision, assign_unnamed
 from ..offline import Exporter, Markers, MigrationData, Statement, migration_data, offline_options, plan_export
 from ..plan import Plan, Step, stamped_heads
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads
 from .running import survey
 
-ExportBind = Callable[[Visit, frozenset[str]], tuple[Statement, ...]]
+ExportBind = Callable[[Visit, Project, frozenset[str]], tuple[Statement, ...]]
 
 
 class Discarded:
@@ -54,26 +55,11 @@ class Export:
         start, end = split_range(request.target)
         currents = self._current_heads() if start == "current" else {}
 
-        def export_bind(at: Visit, binds: frozenset[str]) -> tuple[Statement, ...]:
-            heads = currents[at.bind] if start == "current" else start_heads(self.project, start)
-            return self._export_range(at, heads, end, request, markers, binds)
+        def export_bind(at: Visit, project: Project, binds: frozenset[str]) -> tuple[Statement, ...]:
+            heads = currents[at.bind] if start == "current" else start_heads(project, start)
+            return _export_range(at, project, heads, end, request, markers, binds)
 
         return self._visit(export_bind, starting_rev=None if start == "current" else start, destination_rev=end)
-
-    def _export_range(
-        self, at: Visit, heads: frozenset[str], end: str, request: Request, markers: Markers, binds: frozenset[str]
-    ) -> tuple[Statement, ...]:
-        graph, direction = self.project.graph, request.direction
-        find = revisions_up_to if direction == "upgrade" else revisions_down_to
-        covered = find(self.project.script, end, sorted(heads))
-        plan, before = plan_export(
-            graph, self.project.phases, at.bind, heads, covered, direction=direction, phase=request.phase, binds=binds
-        )
-        exporter = Exporter(at, graph, self.project.phases)
-        if request.phase is not None:
-            return exporter.export_phase(plan, before)
-        order = graph.order(covered)
-        return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
 
     def _current_heads(self) -> dict[str, frozenset[str]]:
         histories = survey(self.project).histories
@@ -101,8 +87,8 @@ class Export:
     def _pointer(
         self, heads: frozenset[str], after: frozenset[str], ends: tuple[str, ...]
     ) -> dict[str, tuple[Statement, ...]]:
-        def export_bind(at: Visit, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            return Exporter(at, self.project.graph, self.project.phases).export_pointer(heads, after)
+        def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            return Exporter(at, project.graph, project.phases).export_pointer(heads, after)
 
         return self._visit(export_bind, destination_rev=ends)
 
@@ -110,9 +96,9 @@ class Export:
         """Return the SQL of each step of a plan; for a body that needs a database, its refusal."""
         found: dict[Step, tuple[Statement, ...] | Refused] = {}
 
-        def export_bind(at: Visit, _binds: frozenset[str]) -> tuple[Statement, ...]:
+        def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
             for step in plan.of_bind(at.bind).steps:
-                exporter = Exporter(at, self.project.graph, self.project.phases)
+                exporter = Exporter(at, project.graph, project.phases)
                 try:
                     found[step] = exporter.export_step(step, plan.direction)
                 except Refused as refusal:
@@ -129,9 +115,10 @@ class Export:
         dialects: dict[str, str] = {}
         graph, phases = self.project.graph, self.project.phases
 
-        def export_bind(at: Visit, _binds: frozenset[str]) -> tuple[Statement, ...]:
+        def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
             dialects[at.bind] = at.context.dialect.name
-            return Exporter(at, graph, phases).export_all(graph.order(graph.revisions), frozenset(), "upgrade")
+            order = project.graph.order(project.graph.revisions)
+            return Exporter(at, project.graph, phases).export_all(order, frozenset(), "upgrade")
 
         exported = self._visit(export_bind, destination_rev="heads")
         bind = next(iter(exported))
@@ -164,17 +151,46 @@ class Export:
             run_environment(config, self.project.script, visit, as_sql=True, configure=configure, **options)
 
         names: list[str] = []
+        known: set[str] = set()
         found: dict[str, tuple[Statement, ...]] = {}
+
+        def note(at: Visit) -> None:
+            names.append(at.bind)
+            known.update(at.options.get(BINDS_KEY, ()))
+
         with stdout_to_stderr(), scratch_directory() as outside:
-            run(lambda at: names.append(at.bind))
+            run(note)
             check_bind(self.bind, names)
+            project = replace(self.project, graph=assign_unnamed(self.project.graph, known))
 
             def visit(at: Visit) -> None:
                 if self.bind in (None, at.bind):
-                    found[at.bind] = export_bind(at, frozenset(names))
+                    found[at.bind] = export_bind(at, project, frozenset(names))
 
             run(lambda at: outside(lambda: visit(at)))
         return found
+
+
+def _export_range(
+    at: Visit,
+    project: Project,
+    heads: frozenset[str],
+    end: str,
+    request: Request,
+    markers: Markers,
+    binds: frozenset[str],
+) -> tuple[Statement, ...]:
+    graph, direction = project.graph, request.direction
+    find = revisions_up_to if direction == "upgrade" else revisions_down_to
+    covered = find(project.script, end, sorted(heads))
+    plan, before = plan_export(
+        graph, project.phases, at.bind, heads, covered, direction=direction, phase=request.phase, binds=binds
+    )
+    exporter = Exporter(at, graph, project.phases)
+    if request.phase is not None:
+        return exporter.export_phase(plan, before)
+    order = graph.order(covered)
+    return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
 
 
 def _absolute(config: Config) -> Config:

@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Engine
 
 from ..dialects import Adapter, LockName, adapter_for, run_lock
-from ..environment import Visit, run_environment, stdout_to_stderr
+from ..environment import BINDS_KEY, Visit, run_environment, stdout_to_stderr
 from ..errors import LockHeld, UsageError
 from ..executor import Effects, Executor, end_reading
-from ..graph import Graph
+from ..graph import Graph, assign_unnamed
 from ..operations import BodyRunner
 from ..phases import segment_problem
 from ..plan import History, Plan, Step, stamped_heads
@@ -45,10 +46,10 @@ class SurveyedBind:
 
 @dataclass(frozen=True)
 class Survey:
-    """All binds in env.py's order, and the graph with what only running a body can tell."""
+    """All binds in env.py's order, and the project with what only env.py or a body can tell of its graph."""
 
     binds: tuple[SurveyedBind, ...]
-    graph: Graph
+    project: Project
 
     @property
     def histories(self) -> tuple[History, ...]:
@@ -60,8 +61,10 @@ def survey(project: Project, **options: Any) -> Survey:
     """Return what each bind's tables say. Writes nothing and takes no lock."""
     binds: list[SurveyedBind] = []
     problems: dict[str, str] = {}
+    known: set[str] = set()
 
     def visit(found: Visit) -> None:
+        known.update(found.options.get(BINDS_KEY, ()))
         history = read_history(found.connection, found.bind, found.tables)
         engine, tables = found.connection.engine, found.tables
         adapter = adapter_for(engine.dialect.name)
@@ -72,7 +75,8 @@ def survey(project: Project, **options: Any) -> Survey:
 
     with stdout_to_stderr():
         run_environment(project.config, project.script, visit, **options)
-    return Survey(tuple(binds), _with_problems(project.graph, problems))
+    graph = _with_problems(assign_unnamed(project.graph, known), problems)
+    return Survey(tuple(binds), replace(project, graph=graph))
 
 
 def _segment_problems(graph: Graph, visit: Visit) -> dict[str, str]:
@@ -99,10 +103,12 @@ def _with_problems(graph: Graph, problems: Mapping[str, str]) -> Graph:
     return Graph(revisions)
 
 
-def read_executions(project: Project, bind: str | None, **choice: Any) -> tuple[tuple[str, Execution], ...]:
-    """Return (bind, execution) pairs, newest first within each bind.
+def read_executions(
+    project: Project, bind: str | None, *, limit: int | None = None, **choice: Any
+) -> tuple[tuple[str, Execution], ...]:
+    """Return (bind, execution) pairs, newest first, at most ``limit`` of them.
 
-    :param choice: the options of :func:`.recorder.read_journal`.
+    :param choice: the other options of :func:`.recorder.read_journal`.
     :raises UsageError: if there is no such bind.
     """
     found: list[tuple[str, Execution]] = []
@@ -111,13 +117,14 @@ def read_executions(project: Project, bind: str | None, **choice: Any) -> tuple[
     def visit(at: Visit) -> None:
         names.append(at.bind)
         if bind in (None, at.bind):
-            found.extend((at.bind, row) for row in read_journal(at.connection, at.tables, **choice))
+            found.extend((at.bind, row) for row in read_journal(at.connection, at.tables, limit=limit, **choice))
         end_reading(at.connection)
 
     with stdout_to_stderr():
         run_environment(project.config, project.script, visit)
     check_bind(bind, names)
-    return tuple(found)
+    found.sort(key=lambda pair: (pair[1].started_at or datetime.min, pair[1].id or 0), reverse=True)
+    return tuple(found[:limit])
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ class Run:
 
     def _plan(self, request: Request) -> tuple[Survey, Plan]:
         found = survey(self.project, **self.options)
-        plan = plan_request(replace(self.project, graph=found.graph), found.histories, request)
+        plan = plan_request(found.project, found.histories, request)
         refuse_blocked(plan)
         if self.require_phases:
             refuse_without_phase(request, plan, choose_histories(found.histories, request.bind))
@@ -170,7 +177,7 @@ class Run:
             if at.bind not in known:
                 return
             actions = plan.of_bind(at.bind).actions
-            executor = Executor(at, self.project.graph, known[at.bind], plan.direction, effects)
+            executor = Executor(at, found.project.graph, known[at.bind], plan.direction, effects)
             if actions:
                 first += executor.run(actions, first=first, total=total)
             elif fresh:

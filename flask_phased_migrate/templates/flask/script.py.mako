@@ -5,6 +5,11 @@ binds = template_binds(config)
 phases = template_phases(config)
 first_phase, _ = phases[0]
 first_bind = binds[0]
+
+
+def operations(token):
+    # Flask-Migrate's multi-bind env.py writes the unnamed database's token with an underscore before it.
+    return context.get(token) or context.get("_" + token) or "pass"
 %>"""${message}
 
 Revision ID: ${up_revision}
@@ -26,13 +31,13 @@ depends_on = ${repr(depends_on)}
 
 @phased("${first_phase}"${first_bind.keyword})
 def upgrade():
-    ${context.get(first_bind.upgrade_token) or "pass"}
+    ${operations(first_bind.upgrade_token)}
 % for bind in binds[1:]:
 
 
 @upgrade.phase("${first_phase}"${bind.keyword})
 def upgrade_${phases[0][1]}${bind.suffix}():
-    ${context.get(bind.upgrade_token) or "pass"}
+    ${operations(bind.upgrade_token)}
 % endfor
 % for phase, word in phases[1:]:
 % for bind in binds:
@@ -48,11 +53,11 @@ def upgrade_${word}${bind.suffix}():
 # Each phase with code needs its undo: @downgrade.phase("PHASE") for the other phases.
 @phased("${first_phase}"${first_bind.keyword})
 def downgrade():
-    ${context.get(first_bind.downgrade_token) or "pass"}
+    ${operations(first_bind.downgrade_token)}
 % for bind in binds[1:]:
 
 
 @downgrade.phase("${first_phase}"${bind.keyword})
 def downgrade_${phases[0][1]}${bind.suffix}():
-    ${context.get(bind.downgrade_token) or "pass"}
+    ${operations(bind.downgrade_token)}
 % endfor
