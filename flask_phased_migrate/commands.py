@@ -17,7 +17,7 @@ import alembic.command
 from alembic.util import CommandError
 
 from . import alembic_plugin
-from .environment import Config, alembic_call, open_script, run_environment
+from .environment import READ_ONLY_KEY, Config, alembic_call, open_script, revision_file_errors, run_environment
 from .errors import UsageError
 from .executor import end_reading
 from .extension import Migrate, current_migrate
@@ -35,8 +35,8 @@ def _alembic(directory: str | None, **options: Any) -> Iterator[Config]:
     """Give the configuration for one of Alembic's own commands, framed like our own."""
     alembic_plugin.activate()
     config = current_migrate().get_config(directory, **options)
-    open_script(config)
-    with alembic_call():
+    script = open_script(config)
+    with alembic_call(), revision_file_errors(script):
         yield config
 
 
@@ -90,6 +90,7 @@ def revision(
 ) -> Any:
     """Create a revision file; return Alembic's ``Script`` object of it."""
     with _alembic(directory, opts=["autogenerate"] if autogenerate else None, x_arg=x_arg) as config:
+        _refuse_taken(config, None if autogenerate else rev_id)
         return alembic.command.revision(
             config,
             message,
@@ -102,6 +103,13 @@ def revision(
             rev_id=rev_id,
             depends_on=depends_on or None,
         )
+
+
+def _refuse_taken(config: Config, rev_id: str | None) -> None:
+    """Refuse an id that a file has: Alembic would write a second, and then no command works any more."""
+    for item in open_script(config).walk_revisions() if rev_id is not None else ():
+        if item.revision == rev_id:
+            raise CommandError(f"Revision '{rev_id}' is there already: {item.path}. Choose another --rev-id.")
 
 
 def migrate(
@@ -228,6 +236,7 @@ def history(
 ) -> None:
     """Print the revisions, newest first."""
     with _alembic(directory) as config:
+        config.attributes[READ_ONLY_KEY] = True
         alembic.command.history(config, rev_range, verbose=verbose, indicate_current=indicate_current)
 
 
@@ -282,6 +291,7 @@ def stamp(
 def check(directory: str | None = None) -> None:
     """Raise an error if the models and the database differ."""
     with _alembic(directory) as config:
+        config.attributes[READ_ONLY_KEY] = True
         alembic.command.check(config)
 
 

@@ -15,7 +15,8 @@ import re
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ from .recorder import Tables, build_tables, hide_secrets
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
 _ONE_AT_A_TIME = threading.RLock()
 HOOKED_KEY = "phased_hooked"
+READ_ONLY_KEY = "phased_read_only"
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 
@@ -100,17 +102,84 @@ def open_script(config: AlembicConfig) -> ScriptDirectory:
     """
     directory = config.get_main_option("script_location")
     folder = Path(directory) if directory else None
-    if folder is not None and folder.is_dir() and not (folder / "env.py").exists() and not _has_revisions(folder):
+    if folder is not None and folder.exists() and not _is_migrations_folder(folder):
         raise CommandError(
             f"{directory} is not a migrations folder: it has no env.py. Name another with --directory, or type: "
             "flask db init"
         )
     found: ScriptDirectory = vars(alembic.command)["ScriptDirectory"].from_config(config)
+    _check_when_read(found)
     return found
 
 
-def _has_revisions(folder: Path) -> bool:
-    return (folder / "versions").is_dir()
+def _is_migrations_folder(folder: Path) -> bool:
+    return (folder / "env.py").exists() or (folder / "versions").is_dir()
+
+
+def _check_when_read(script: ScriptDirectory) -> None:
+    """Let whoever asks Alembic for a revision have our errors: they name the file.
+
+    Alembic's revision map calls its ``_generator`` once, when it is first asked for something.
+    """
+    load = script.revision_map._generator
+
+    def read() -> Iterator[Any]:
+        found = _load_scripts(script, load)
+        _check_names(found)
+        return iter(found)
+
+    script.revision_map._generator = read
+
+
+def _load_scripts(script: ScriptDirectory, load: Callable[[], Iterable[Any]]) -> list[Any]:
+    try:
+        return list(load())
+    except (CommandError, MigrateError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise _file_error(script, error) from error
+
+
+def _check_names(scripts: Iterable[Any]) -> None:
+    """Refuse an id that two files have, and a parent that no file has."""
+    files: dict[str, str] = {}
+    for item in scripts:
+        other = files.setdefault(item.revision, item.path)
+        if other != item.path:
+            raise RevisionFileError(
+                f"{other} and {item.path} have the same revision '{item.revision}'. Give one of them another. Nothing "
+                "was executed.",
+                path=item.path,
+            )
+    known = files.keys() | {label for item in scripts for label in item.branch_labels}
+    for item in scripts:
+        for word, names in (("down_revision", item.down_revision), ("depends_on", item.dependencies)):
+            for name in (names,) if isinstance(names, str) else names or ():
+                if name not in known:
+                    raise RevisionFileError(
+                        f"{item.path}: {word} names '{name}', which no revision file has. Correct it, or deploy the "
+                        "file that is missing. Nothing was executed.",
+                        path=item.path,
+                    )
+
+
+@contextmanager
+def revision_file_errors(script: ScriptDirectory) -> Iterator[None]:
+    """Turn what Alembic's own commands make of a broken revision file into our error, which names the file.
+
+    The files are read again only if something was raised.
+
+    :raises RevisionFileError: if the files are at fault; else the error is left as it is.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "Revision .* is present more than once")
+        try:
+            yield
+        except (MigrateError, CommandError, KeyboardInterrupt):
+            raise
+        except BaseException:
+            list(script.walk_revisions())
+            raise
 
 
 def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
@@ -123,16 +192,14 @@ def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
     try:
         with stdout_to_stderr():
             scripts = list(script.walk_revisions())
-    except (CommandError, MigrateError):
+    except CommandError as error:
+        if isinstance(error.__cause__, alembic_revision.CycleDetected):
+            raise RevisionFileError(
+                f"{error}. Correct the down_revision or depends_on of one of these files in {script.dir}. Nothing was "
+                "executed.",
+                path=script.dir,
+            ) from error
         raise
-    except KeyError as error:
-        raise RevisionFileError(
-            f"A revision file names {error} as its down_revision or depends_on, and no file has that revision. "
-            f"Look in {script.dir} for the file that names it; a file may be missing from the deploy.",
-            path=script.dir,
-        ) from error
-    except Exception as error:
-        raise _file_error(script, error) from error
     scripts.sort(key=lambda item: _file_order(script, item.path))
     return build_graph(scripts, phases, lambda name: script.get_revision(name).revision)
 
@@ -143,23 +210,42 @@ def _file_order(script: ScriptDirectory, path: str) -> tuple[int, str]:
     return (found[0] if found else 0, path)
 
 
-def _file_error(script: ScriptDirectory, error: Exception) -> RevisionFileError:
-    path, line = script.dir, 0
-    if isinstance(error, SyntaxError) and error.filename:
-        path, line = error.filename, error.lineno or 0
-    else:
-        trace = error.__traceback__
-        folder = str(Path(script.dir).resolve())
-        while trace is not None:
-            filename = trace.tb_frame.f_code.co_filename
-            if filename.startswith(folder) or any(filename.startswith(str(at)) for at in script.version_locations):
-                path, line = filename, trace.tb_lineno
-            trace = trace.tb_next
+def _file_error(script: ScriptDirectory, error: BaseException) -> RevisionFileError:
+    path, line = _file_at_fault(script, error)
     where = f"{path}, line {line}" if line else path
+    hint = " Correct its revision or down_revision." if isinstance(error, alembic_revision.RevisionError) else ""
     return RevisionFileError(
-        f"{where}: the revision file cannot be loaded: {type(error).__name__}: {error}. Nothing was executed.",
+        f"{where}: the revision file cannot be loaded: {type(error).__name__}: {error}.{hint} Nothing was executed.",
         path=path,
     )
+
+
+def _file_at_fault(script: ScriptDirectory, error: BaseException) -> tuple[str, int]:
+    """Return path and line of the revision file that an error is from, 0 for an unknown line."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return error.filename, error.lineno or 0
+    path, line = script.dir, 0
+    folders = [str(Path(at).resolve()) for at in (script.dir, *script.version_locations)]
+    trace = error.__traceback__
+    while trace is not None:
+        filename = trace.tb_frame.f_code.co_filename
+        if filename.startswith(tuple(folders)):
+            path, line = filename, trace.tb_lineno
+        trace = trace.tb_next
+    if line:
+        return path, line
+    files = [file for at in folders for file in sorted(Path(at).rglob("*.py"))]
+    return next((str(file) for file in files if _is_at_fault(file, error)), path), 0
+
+
+def _is_at_fault(file: Path, error: BaseException) -> bool:
+    """Return whether Python cannot read the file, or the error names the module that Alembic made of it."""
+    try:
+        compile(file.read_bytes(), str(file), "exec")
+    except (OSError, SyntaxError, ValueError):
+        return True
+    module = re.sub(r"\W", "_", file.name)
+    return f"'{module}'" in str(error)
 
 
 def revisions_up_to(script: ScriptDirectory, target: str, heads: Sequence[str]) -> tuple[str, ...]:
@@ -233,6 +319,8 @@ def _revision_errors(target: str, direction: str) -> Iterator[None]:
             f"revision, '<branchname>@{target}' to narrow to a specific head, or 'heads' for all heads"
         ) from error
     except alembic_revision.ResolutionError as error:
+        if str(error).startswith("Multiple revisions"):
+            raise CommandError(str(error.args[0])) from error
         raise CommandError(f"Can't locate revision identified by '{error.argument}'") from error
     except alembic_revision.RevisionError as error:
         raise CommandError(str(error.args[0])) from error
@@ -418,6 +506,10 @@ def connection_errors() -> Iterator[None]:
         yield
     except sa.exc.NoSuchModuleError as error:
         raise DriverMissing(f"The database URL names an engine that SQLAlchemy does not know: {error}") from error
+    except sa.exc.ArgumentError as error:
+        if "URL" not in str(error):
+            raise
+        raise ConfigurationError(f"The database URL cannot be used: {error}. Look at it: flask db environ") from error
     except ModuleNotFoundError as error:
         if error.name not in _DRIVERS:
             raise

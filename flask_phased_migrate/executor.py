@@ -275,7 +275,9 @@ class Executor:
         return StepFailed(words + again, step=step)
 
     def _describe(self, error: BaseException) -> str:
-        return describe_error(error, *self.recorder.secrets)
+        words, name = describe_error(error, *self.recorder.secrets), type(error).__name__
+        known = isinstance(error, (sa.exc.SQLAlchemyError, MigrateError)) or words.startswith(name)
+        return words if known else f"{name}: {words}"
 
     def _report_passes(self, action: Action) -> None:
         if action.step is None:
@@ -333,7 +335,7 @@ class Progress:
 
     def operation_ended(self, operations: int) -> bool:
         """Note that an operation has ended; return whether part of it is committed, so that the rest must be."""
-        part, self._part, self._written = self._part, False, False
+        part, self._part, self._written = self._part or self.autocommit, False, False
         if part and self.boundary is not None:
             self.boundary = operations
         return part

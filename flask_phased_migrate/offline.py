@@ -172,16 +172,24 @@ class Exporter:
         self._run_body(self.graph[step.revision], step.phase, direction)
         return tuple(self.statements)
 
-    def export_pointer(self, heads: frozenset[str], after: frozenset[str]) -> tuple[Statement, ...]:
-        """Return the SQL that turns the version table's rows from ``heads`` into ``after``."""
+    def export_stamp(self, heads: frozenset[str], after: frozenset[str]) -> tuple[Statement, ...]:
+        """Return the SQL that turns the version table's rows from ``heads`` into ``after``; none if they are equal."""
+        if heads == after:
+            return ()
         if self.visit.context.impl.transactional_ddl:
             self._begin()
         if not heads:
             self._bookkeeping(CreateTable(self.visit.tables.version))
+        self._add("comment", f"-- Running stamp_revision {', '.join(sorted(heads))} -> {', '.join(sorted(after))}")
         for statement in pointer_move(self.visit.tables, heads, after):
             self._bookkeeping(statement)
         if self.visit.context.impl.transactional_ddl:
             self._commit()
+        return tuple(self.statements)
+
+    def export_version_table(self) -> tuple[Statement, ...]:
+        """Return the SQL that creates the version table."""
+        self._bookkeeping(CreateTable(self.visit.tables.version))
         return tuple(self.statements)
 
     def export_phase(self, plan: Plan, heads: frozenset[str]) -> tuple[Statement, ...]:
@@ -442,11 +450,11 @@ def _export_errors(revision: Revision) -> Iterator[None]:
     """
     try:
         yield
-    except MigrateError:
-        raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line = _line_in(revision.path, error)
         where = f"{revision.path}, line {line}" if line else revision.path
+        if isinstance(error, MigrateError):
+            raise Refused(f"{where}: {error}") from error
         reason = " ".join(str(error).split())
         if isinstance(error, AttributeError) and "'NoneType'" in reason:
             reason = "it reads the database, and an export has none. Guard that part with context.is_offline_mode()"

@@ -15,7 +15,7 @@ from typing import Any
 
 from alembic.script.revision import RevisionError
 
-from .environment import BINDS_KEY, HOOKED_KEY, bind_name
+from .environment import BINDS_KEY, HOOKED_KEY, READ_ONLY_KEY, bind_name
 from .errors import Refused, StepInterrupted
 from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
@@ -37,6 +37,9 @@ def before_configure(environment: Any, options: dict[str, Any]) -> None:
         environment.context_opts[HOOKED_KEY] = True
         environment.context_opts["fn"] = guarded_steps(function)
     environment.context_opts.setdefault(RUNNER_KEY, PlainRunner())
+    if environment.config.attributes.get(READ_ONLY_KEY):
+        # Alembic would make its version table, in commands that only read.
+        environment.context_opts["dont_mutate"] = True
 
 
 def _hiding(chosen: Callable[..., bool] | None, names: frozenset[str]) -> Callable[..., bool]:

@@ -204,7 +204,17 @@ def read_history(connection: Connection, bind: str, tables: Tables) -> History:
     )
 
 
+_INFORMATION_SCHEMA = sa.text(
+    "SELECT count(*) FROM information_schema.tables WHERE table_schema = coalesce(:schema, database()) "
+    "AND table_name = :name"
+)
+
+
 def _has(inspector: sa.Inspector, table: sa.Table) -> bool:
+    connection = inspector.bind
+    if isinstance(connection, Connection) and connection.dialect.name in ("mysql", "mariadb"):
+        # SQLAlchemy asks with DESCRIBE, which fails (1684) while another session makes the table.
+        return bool(connection.scalar(_INFORMATION_SCHEMA, {"schema": table.schema, "name": table.name}))
     return inspector.has_table(table.name, schema=table.schema)
 
 
@@ -448,7 +458,7 @@ def describe_traceback(error: BaseException, *secrets: str) -> str:
     return "\n\nThe above was caused by, or came after:\n\n".join(reversed(blocks))
 
 
-_URL_PASSWORD = re.compile(r"(\w[\w+.-]*://[^\s:@/'\"]*):[^\s'\"]*@")
+_URL_PASSWORD = re.compile(r"(://[^\s:@/'\"]*):[^\s'\"]*@")
 _NAMED_PASSWORD = re.compile(r"\b(password|passwd|pwd)=[^\s&'\"]+", re.IGNORECASE)
 
 

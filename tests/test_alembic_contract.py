@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import io
 import logging
+from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import util
@@ -114,3 +115,22 @@ def test_the_commands_look_the_script_directory_up_in_their_module() -> None:
     import alembic.command
 
     assert "ScriptDirectory" in vars(alembic.command)
+
+
+def test_the_revision_map_reads_the_files_through_its_generator_once(tmp_path: Path) -> None:
+    from alembic.script import ScriptDirectory
+
+    (tmp_path / "versions").mkdir()
+    (tmp_path / "versions" / "1.py").write_text("revision = '1'\ndown_revision = None\n")
+    script = ScriptDirectory(tmp_path)
+    calls: list[str] = []
+    load = script.revision_map._generator
+
+    def read() -> object:
+        calls.append("read")
+        return load()
+
+    script.revision_map._generator = read  # type: ignore[assignment]
+    assert script.get_heads() == ["1"]
+    assert [item.revision for item in script.walk_revisions()] == ["1"]
+    assert calls == ["read"]

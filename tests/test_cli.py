@@ -754,6 +754,15 @@ def test_sql_from_where_the_database_is(site: Site):
     assert snapshot(site) == before
 
 
+def test_sql_from_where_the_database_is_does_not_repeat_what_is_done_in_flight(site: Site):
+    run(site, "upgrade", "--phase", "before-deploy")
+    outcome = flask_db(site, "sql", "current:head")
+    assert (outcome.status, outcome.stdout) == (3, "")
+    assert "1, 2 is in flight on default" in outcome.stderr
+    assert "flask db sql --phase PHASE current:head" in outcome.stderr
+    assert "UPDATE account" in run(site, "sql", "--phase", "after-deploy", "current:head").stdout
+
+
 @pytest.mark.parametrize(
     ("dialect", "words"),
     [

@@ -193,6 +193,28 @@ def test_a_keyboard_interrupt_is_recorded_and_raised_again(runs: Runs) -> None:
     assert runs.states()["1"] == {"before-deploy": "interrupted"}
 
 
+def test_an_interrupt_in_the_middle_of_a_statement_is_recorded(runs: Runs) -> None:
+    kind = sa.make_url(runs.site.url).get_backend_name()
+    sleep = {
+        "sqlite": "time.sleep(30)",
+        "postgresql": 'op.execute("SELECT pg_sleep(30)")',
+        "mysql": 'op.execute("SELECT SLEEP(30)")',
+    }[kind]
+    started = runs.site.folder / "started"
+    runs.site.revision(
+        "1", None, "import pathlib, time\n" + body(CREATE.format("a"), f"pathlib.Path({str(started)!r}).touch()", sleep)
+    )
+    process = runs.site.start("db", "upgrade")
+    wait_for(started.exists)
+    time.sleep(0.5)
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=20)
+    assert process.returncode == 130, output
+    assert "Traceback" not in output[1]
+    assert runs.journal() == [("1", "before-deploy", "upgrade", "interrupted")]
+    assert runs.ledger() == ([("1", "before-deploy", "failed", 1)] if kind == "mysql" else [])
+
+
 def test_a_failure_of_the_connection_itself_is_journalled(on_postgresql: Runs) -> None:
     on_postgresql.site.revision(
         "1", None, body(CREATE.format("a"), 'op.execute("SELECT pg_terminate_backend(pg_backend_pid())")')
@@ -683,6 +705,24 @@ def test_a_failure_inside_an_autocommit_block_is_resumed_at_its_statement(on_bot
     assert on_both_psycopgs.version() == ["1"]
 
 
+def test_a_select_with_an_effect_in_an_autocommit_block_is_not_repeated(on_postgresql: Runs) -> None:
+    query(on_postgresql.site.url, "CREATE SEQUENCE numbers")
+    on_postgresql.site.revision(
+        "1",
+        None,
+        body(
+            "with op.get_context().autocommit_block():",
+            """    op.execute("SELECT nextval('numbers')")""",
+            'op.execute("INSERT INTO nowhere VALUES (1)")',
+        ),
+    )
+    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+        on_postgresql.upgrade()
+    query(on_postgresql.site.url, "CREATE TABLE nowhere (id integer)")
+    on_postgresql.upgrade()
+    assert query(on_postgresql.site.url, "SELECT last_value FROM numbers") == [(1,)]
+
+
 def test_an_autocommit_block_that_fails_first_leaves_what_was_committed_before_it(runs: Runs) -> None:
     runs.site.revision(
         "1",
@@ -896,6 +936,74 @@ def test_a_version_table_that_somebody_else_moved_stops_the_step(transactional: 
     with pytest.raises(StepFailed, match="changed by somebody else"):
         transactional.upgrade()
     assert (transactional.version(), transactional.tables()) == (["1"], {"a"})
+
+
+# -- downgrades -----------------------------------------------------------------------------------------
+
+THERE_AND_BACK = """
+    @phased("before-deploy")
+    def upgrade():
+        op.create_table("a{0}", sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
+
+    @upgrade.phase("final")
+    def upgrade_final():
+        op.create_table("f{0}", sa.Column("id", sa.Integer, primary_key=True, autoincrement=False))
+
+    @phased("before-deploy")
+    def downgrade():
+        op.drop_table("a{0}")
+
+    @downgrade.phase("final")
+    def downgrade_final():
+        op.drop_table("f{0}")
+"""
+
+
+def test_a_downgrade_by_phase_takes_revisions_out_of_the_version_table_first(runs: Runs) -> None:
+    runs.site.revision("1", None, THERE_AND_BACK.format(1))
+    runs.site.revision("2", "1", THERE_AND_BACK.format(2))
+    runs.upgrade()
+    runs.downgrade("base", phase="final")
+    assert (runs.tables(), runs.version()) == ({"a1", "a2"}, [])
+    assert runs.ledger() == [("1", "before-deploy", "done", 0), ("2", "before-deploy", "done", 0)]
+    runs.downgrade("base", phase="before-deploy")
+    assert (runs.tables(), runs.version(), runs.ledger()) == (set(), [], [])
+    runs.upgrade()
+    assert (runs.tables(), runs.version()) == ({"a1", "f1", "a2", "f2"}, ["2"])
+
+
+def test_a_plain_downgrade_undoes_what_is_recorded(runs: Runs) -> None:
+    runs.site.revision("1", None, THERE_AND_BACK.format(1))
+    runs.site.revision("2", "1", THERE_AND_BACK.format(2))
+    runs.upgrade("1")
+    runs.upgrade(phase="before-deploy")
+    assert runs.tables() == {"a1", "f1", "a2"}
+    runs.downgrade("base")
+    assert (runs.tables(), runs.version(), runs.ledger()) == (set(), [], [])
+
+
+def test_a_step_that_cannot_be_undone_is_as_if_nothing_had_been_tried(transactional: Runs) -> None:
+    transactional.site.revision("1", None, THERE_AND_BACK.format(1))
+    broken = transactional.site.revision("2", "1", THERE_AND_BACK.format(2))
+    transactional.upgrade()
+    mend(broken, 'op.drop_table("f2")', 'op.drop_table("f2")\n    op.drop_table("nowhere")')
+    with pytest.raises(StepFailed, match="Nothing of this step is left"):
+        transactional.downgrade("base")
+    assert (transactional.version(), transactional.ledger()) == (["2"], [])
+    assert transactional.tables() == {"a1", "f1", "a2", "f2"}
+    assert transactional.journal()[-1] == ("2", "final", "downgrade", "failed")
+
+
+def test_a_merge_is_undone_to_all_its_parents(runs: Runs) -> None:
+    runs.site.revision("1", None, THERE_AND_BACK.format(1))
+    runs.site.revision("2a", "1", THERE_AND_BACK.format("2a"))
+    runs.site.revision("2b", "1", THERE_AND_BACK.format("2b"))
+    runs.site.revision("3", ("2a", "2b"), THERE_AND_BACK.format(3))
+    runs.upgrade("heads")
+    runs.downgrade("2a")
+    assert runs.version() == ["2a", "2b"]
+    runs.downgrade("base")
+    assert (runs.tables(), runs.version(), runs.ledger()) == (set(), [], [])
 
 
 # -- scripts ------------------------------------------------------------------------------------------

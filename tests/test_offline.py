@@ -277,8 +277,16 @@ def test_an_existing_file_is_kept_when_the_export_fails(project: Callable[..., S
 
 def test_a_script_outside_the_folder_is_refused_in_an_export(project: Callable[..., Site]) -> None:
     site = project(NOWHERE["sqlite"])
-    site.revision("1", None, 'def upgrade():\n    op.execute_script("../outside.sh")\n')
-    with pytest.raises(Refused, match="must be relative to"):
+    path = site.revision("1", None, 'def upgrade():\n    op.execute_script("../outside.sh")\n')
+    with pytest.raises(Refused, match="must be relative to") as caught:
+        export(site)
+    assert str(caught.value).startswith(f"{path}, line ")
+
+
+def test_a_body_that_leaves_the_process_is_refused_in_an_export(project: Callable[..., Site]) -> None:
+    site = project(NOWHERE["sqlite"])
+    site.revision("1", None, "def upgrade():\n    raise SystemExit(0)\n")
+    with pytest.raises(Refused, match="revision 1 cannot be exported as SQL: SystemExit: 0"):
         export(site)
 
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g
 
-from ..errors import ConfigurationError, DatabaseUnreachable, NotReady
+from ..errors import ConfigurationError, DatabaseAhead, DatabaseUnreachable, NotReady
 from ..phases import Phases, configure_phases, split_names
 from .settings import (
     MigrateSettings,
@@ -251,7 +251,17 @@ class Migrate:
         phases = self.read_phases(self.get_config(directory))
         last = phase or phases.boundary
         names = phases.names[: phases.index(last) + 1]
-        pending = [step for item in self.status(directory, bind=bind) for step in item.pending(names)]
+        found = self.status(directory, bind=bind)
+        for item in found:
+            unknown = [row.id for row in item.revisions if row.revision is None and row.id in item.current]
+            if unknown:
+                raise DatabaseAhead(
+                    f"Not ready: the database of bind {item.name} is at {', '.join(unknown)}, which no file has. "
+                    "Look at: flask db status",
+                    bind=item.name,
+                    revisions=unknown,
+                )
+        pending = [step for item in found for step in item.pending(names)]
         if pending:
             more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
             through = "" if pending[0].phase == last else f" --phase {last} --through"
@@ -317,7 +327,7 @@ class Migrate:
         from ..recorder import this_runner
         from .running import Run
 
-        wait_s = current_app.config.get("MIGRATE_LOCK_WAIT", LOCK_WAIT_S) if lock_wait_s is None else lock_wait_s
+        wait_s = _lock_wait_s() if lock_wait_s is None else lock_wait_s
         version = current_app.config.get("MIGRATE_APP_VERSION")
         runner = this_runner(
             str(uuid.uuid4()), operator=_operator(), app_version=None if version is None else str(version)
@@ -417,6 +427,14 @@ class Migrate:
         names = split_names(setting.value)
         wanted = None if revision is None else one_revision(project, revision)
         return Export(project).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
+
+
+def _lock_wait_s() -> float:
+    value = current_app.config.get("MIGRATE_LOCK_WAIT", LOCK_WAIT_S)
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise ConfigurationError(f"MIGRATE_LOCK_WAIT is {value!r}. It is a number of seconds.") from None
 
 
 def current_migrate() -> Migrate:

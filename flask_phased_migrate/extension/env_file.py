@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import logging.config
 import os
@@ -133,7 +134,7 @@ def template_binds(config: Any) -> tuple[TemplateBind, ...]:
         TemplateBind(
             name or DEFAULT_BIND,
             suffix="" if name is None else "_" + "".join(letter if letter.isalnum() else "_" for letter in name),
-            keyword="" if name is None else f", bind={name!r}".replace("'", '"'),
+            keyword="" if name is None else f", bind={json.dumps(name, ensure_ascii=False)}",
             upgrade_token="upgrades" if name is None else f"{name}_upgrades",
             downgrade_token="downgrades" if name is None else f"{name}_downgrades",
         )

@@ -20,7 +20,7 @@ from ..environment import (
 from ..errors import Refused, UsageError
 from ..graph import Revision, assign_unnamed
 from ..offline import Exporter, Markers, MigrationData, Statement, migration_data, offline_options, plan_export
-from ..plan import Plan, Step, stamped_heads
+from ..plan import Plan, Step, in_flight, stamped_heads
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads
 from .running import survey
 
@@ -53,7 +53,7 @@ class Export:
         :raises Refused: if a body cannot be exported, or a revision's file makes a mistake.
         """
         start, end = split_range(request.target)
-        currents = self._current_heads() if start == "current" else {}
+        currents = self._current_heads(request.phase) if start == "current" else {}
 
         def export_bind(at: Visit, project: Project, binds: frozenset[str]) -> tuple[Statement, ...]:
             heads = currents[at.bind] if start == "current" else start_heads(project, start)
@@ -61,10 +61,16 @@ class Export:
 
         return self._visit(export_bind, starting_rev=None if start == "current" else start, destination_rev=end)
 
-    def _current_heads(self) -> dict[str, frozenset[str]]:
+    def _current_heads(self, phase: str | None) -> dict[str, frozenset[str]]:
         histories = survey(self.project).histories
         for history in histories:
             refuse_ahead(self.project, history)
+            flying = in_flight(self.project.graph, history)
+            if flying and phase is None and self.bind in (None, history.bind):
+                raise Refused(
+                    f"{', '.join(flying)} is in flight on {history.bind}: the SQL of all phases would run again what "
+                    "is done. Nothing was written. Type: flask db sql --phase PHASE current:head"
+                )
         return {history.bind: history.heads for history in histories}
 
     def stamp(self, names: Sequence[str]) -> dict[str, tuple[Statement, ...]]:
@@ -78,19 +84,20 @@ class Export:
             raise UsageError("Stamp operation with --sql only supports a single starting revision at a time")
         ends = tuple(end for _, end in ranges)
         heads = start_heads(self.project, next(iter(starts), None))
-        return self._pointer(heads, stamped_heads(self.project.graph, heads, stamp_targets(self.project, ends)), ends)
+        after = stamped_heads(self.project.graph, heads, stamp_targets(self.project, ends))
+
+        def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            return Exporter(at, project.graph, project.phases).export_stamp(heads, after)
+
+        return self._visit(export_bind, destination_rev=ends)
 
     def version_table(self) -> dict[str, tuple[Statement, ...]]:
         """Return by bind the SQL that creates the version table."""
-        return self._pointer(frozenset(), frozenset(), ())
 
-    def _pointer(
-        self, heads: frozenset[str], after: frozenset[str], ends: tuple[str, ...]
-    ) -> dict[str, tuple[Statement, ...]]:
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            return Exporter(at, project.graph, project.phases).export_pointer(heads, after)
+            return Exporter(at, project.graph, project.phases).export_version_table()
 
-        return self._visit(export_bind, destination_rev=ends)
+        return self._visit(export_bind)
 
     def steps(self, plan: Plan) -> dict[Step, tuple[Statement, ...] | Refused]:
         """Return the SQL of each step of a plan; for a body that needs a database, its refusal."""

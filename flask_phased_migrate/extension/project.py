@@ -160,6 +160,8 @@ def _plan_downgrade(project: Project, history: History, request: Request, binds:
 
 def _flying_after(project: Project, flying: Sequence[str], target: str) -> set[str]:
     """Return the revisions in flight that a downgrade to ``target`` undoes: all that it does not keep."""
+    if not flying:
+        return set()
     kept = project.graph.closure(resolve_revisions(project.script, target)) if target != "base" else frozenset()
     return {name for name in flying if name not in kept}
 

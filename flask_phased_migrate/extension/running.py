@@ -26,6 +26,7 @@ from .project import (
     choose_histories,
     one_revision,
     plan_request,
+    refuse_ahead,
     refuse_blocked,
     refuse_unguarded,
     refuse_without_phase,
@@ -148,25 +149,30 @@ class Run:
         :raises StepFailed: if a step raised.
         :raises LockHeld: if another runner kept the lock.
         """
-        found, plan = self._plan(request)
+        found, plan = self._survey(request)
+        if not any(history.locked for history in found.histories):
+            # Nobody is at work: what is blocked now stays blocked.
+            self._refuse(request, found, plan)
         fresh = request.direction == "upgrade" and request.phase is None
         unmade = any(not history.has_version_table for history in choose_histories(found.histories, request.bind))
-        if not plan.actions and not (fresh and unmade):
+        if not plan.actions and not plan.blocked and not (fresh and unmade):
             return plan
         refuse_unguarded(self.project, plan)
         with self._locked(found, request.bind):
-            found, plan = self._plan(request)
+            found, plan = self._survey(request)
+            self._refuse(request, found, plan)
             effects = Effects(report=report, runner=self.runner, command=command)
             self._run_actions(plan, found, effects, fresh=fresh, bind=request.bind)
         return plan
 
-    def _plan(self, request: Request) -> tuple[Survey, Plan]:
+    def _survey(self, request: Request) -> tuple[Survey, Plan]:
         found = survey(self.project, **self.options)
-        plan = plan_request(found.project, found.histories, request)
+        return found, plan_request(found.project, found.histories, request)
+
+    def _refuse(self, request: Request, found: Survey, plan: Plan) -> None:
         refuse_blocked(plan)
         if self.require_phases:
             refuse_without_phase(request, plan, choose_histories(found.histories, request.bind))
-        return found, plan
 
     def _run_actions(self, plan: Plan, found: Survey, effects: Effects, *, fresh: bool, bind: str | None) -> None:
         known = {history.bind: history for history in choose_histories(found.histories, bind)}
@@ -190,11 +196,17 @@ class Run:
 
     @contextmanager
     def _locked(self, found: Survey, bind: str | None) -> Iterator[None]:
-        """Hold the run lock of each chosen bind, on connections of their own."""
+        """Hold the run lock of each chosen bind, on connections of their own.
+
+        Binds may share a version table: an env.py may visit one database several times.
+        """
+        taken = set()
         with ExitStack() as stack:
             for item in found.binds:
-                if bind not in (None, item.history.bind):
+                key = (item.engine.url, item.lock_name)
+                if bind not in (None, item.history.bind) or key in taken:
                     continue
+                taken.add(key)
                 lock = run_lock(item.adapter, item.engine, item.lock_name, wait_s=self.lock_wait_s)
                 if not stack.enter_context(lock):
                     raise LockHeld(self._held(item))
@@ -247,6 +259,10 @@ class Run:
         """Set the version table to ``names`` without running anything, and clear the ledger below them."""
         graph = self.project.graph
         targets = stamp_targets(self.project, names)
+        found = survey(self.project, **self.options)
+        for history in choose_histories(found.histories, bind):
+            if not purge:
+                refuse_ahead(self.project, history)
 
         def change(at: Visit, recorder: Recorder) -> None:
             recorder.ensure_tables()
@@ -265,7 +281,7 @@ class Run:
                 for name in stamped or [None]:
                     recorder.insert_execution("stamp", name, None, "done")
 
-        self._change(survey(self.project, **self.options), bind, change)
+        self._change(found, bind, change)
 
     def _change(self, found: Survey, bind: str | None, change: Callable[[Visit, Recorder], None]) -> None:
         """Call ``change`` with each chosen bind's recorder, holding the run locks."""

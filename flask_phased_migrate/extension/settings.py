@@ -112,7 +112,10 @@ def new_config(directory: str) -> Config:
     for name in files:
         if not os.path.exists(name):
             raise UsageError(f"There is no configuration file {name}.")
-    return Config(ini, toml_file=toml, ini_section=g.get("migrate_name") or "alembic")
+    config = Config(ini, toml_file=toml, ini_section=g.get("migrate_name") or "alembic")
+    if g.get("migrate_name") and not config.file_config.has_section(config.config_ini_section):
+        raise UsageError(f"There is no section [{config.config_ini_section}] in {ini}. Write it, or leave out --name.")
+    return config
 
 
 def find_setting(config: Config, name: str, option: str | None, default: Any) -> Setting:
