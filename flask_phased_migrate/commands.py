@@ -260,11 +260,13 @@ def current(directory: str | None = None, verbose: bool = False, check_heads: bo
 
 
 def _print_in_flight(directory: str | None) -> None:
-    for status in current_migrate().status(directory):
+    found = current_migrate().status(directory)
+    for status in found:
+        where = f" on {status.name}" if len(found) > 1 else ""
         for row in status.revisions:
             if row.state == "in-flight":
                 done = ", ".join(name for name, state in row.phases.items() if state == "done") or "nothing"
-                sys.stdout.write(f"{row.id} (in flight: {done} done)\n")
+                sys.stdout.write(f"{row.id} (in flight{where}: {done} done)\n")
 
 
 def stamp(

@@ -167,7 +167,7 @@ def test_unexpected_error_is_a_message_and_with_raiseerr_a_traceback(folder: Fol
     long = folder.flask("downgrade --raiseerr")
 
     assert short.status == 1
-    assert "a2 before-deploy failed: broken" in short.stderr
+    assert "a2 before-deploy failed: ValueError: broken" in short.stderr
     assert "Traceback" not in short.stderr
     assert "Traceback" in long.stderr
     assert "raise ValueError('broken')" in long.stderr

@@ -1,0 +1,251 @@
+"""What the commands print: text for people, JSON for machines; progress on standard error."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+from flask import g
+
+if TYPE_CHECKING:
+    from ..executor import Event
+    from ..plan import BindStatus, Direction, Plan
+
+
+def current_extension() -> Any:
+    """Return the application's ``Migrate`` object."""
+    from ..extension import current_migrate
+
+    return current_migrate()
+
+
+def say(text: str) -> None:
+    if not g.get("migrate_quiet"):
+        click.echo(text, err=True)
+
+
+def print_json(value: Mapping[str, Any]) -> None:
+    click.echo(json.dumps({"schema": 1, **value}, indent=2))
+
+
+def write_text(text: str, output: str | None) -> None:
+    if output is None:
+        try:
+            sys.stdout.write(text)
+        except UnicodeEncodeError:
+            # A terminal of another encoding: UTF-8, as in a file. Nothing was written yet.
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.encode())
+        return
+    from ..export import write_whole
+
+    write_whole(output, text)
+    say(f"Wrote {output}")
+
+
+def run_and_show(
+    direction: str, directory: str | None, revision: str, tag: Any, x_arg: Any, as_json: bool, options: dict[str, Any]
+) -> None:
+    progress = Progress(quiet=bool(g.get("migrate_quiet")), output_to_stderr=as_json)
+    lock_wait_s = options.pop("lock_wait")
+    command = command_line(direction, revision, options)
+    function = getattr(current_extension(), direction)
+    # With --json, what revisions print must not get into the JSON.
+    aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
+    with progress, aside:
+        plan = function(
+            directory, revision, tag=tag, x_arg=x_arg, lock_wait_s=lock_wait_s, report=progress.report, command=command,
+            **options,
+        )  # fmt: skip
+    if as_json:
+        print_json(plan_json(plan, {}))
+    elif not plan.actions:
+        say("Nothing to do.")
+
+
+def command_line(direction: str, revision: str, options: Mapping[str, Any]) -> str:
+    words = ["flask", "db", direction]
+    if options.get("phase"):
+        words += ["--phase", options["phase"]]
+    if options.get("through"):
+        words += ["--through"]
+    if options.get("bind"):
+        words += ["--bind", options["bind"]]
+    return " ".join([*words, *([] if revision in ("head", "-1") else [revision])])
+
+
+class Progress:
+    """Shows a run: a live line on a terminal, otherwise one plain line a step; all on standard error."""
+
+    def __init__(self, *, quiet: bool, output_to_stderr: bool) -> None:
+        self.quiet = quiet
+        self.output_to_stderr = output_to_stderr
+        self.live: Any = None
+        self.steps = 0
+        self.seconds = 0.0
+
+    def __enter__(self) -> Progress:
+        if not self.quiet and sys.stderr.isatty():
+            from rich.console import Console
+
+            self.live = Console(stderr=True).status("Reading the databases ...")
+            self.live.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.live is not None:
+            self.live.stop()
+        if self.steps:
+            self._line(f"{self.steps} step{'s' if self.steps > 1 else ''} in {self.seconds:.2f} s.")
+
+    def report(self, event: Event) -> None:
+        """Show an event of the executor."""
+        if event.kind == "output":
+            click.echo(event.detail, err=self.output_to_stderr)
+        elif event.step is not None:
+            self._step(event)
+
+    def _step(self, event: Event) -> None:
+        step = event.step
+        assert step is not None
+        what = f"[{event.number}/{event.total}] {step.bind}: {step.revision} {step.phase}"
+        if event.kind == "began" and self.live is not None:
+            from rich.markup import escape
+
+            self.live.update(escape(f"{what} ..."))
+        elif event.kind == "done":
+            self.steps += 1
+            self.seconds += event.seconds
+            self._line(f"{what} ... {event.seconds:.2f}s")
+        elif event.kind == "failed":
+            self._line(f"{what} ... failed after {event.seconds:.2f}s")
+        elif event.kind == "passed":
+            self._line(f"{step.bind}: {step.revision} complete")
+
+    def _line(self, text: str) -> None:
+        if not self.quiet:
+            click.echo(text, err=True)
+
+
+def print_plan(
+    directory: str | None, revision: str, direction: Direction, as_json: bool, x_arg: Any, options: Mapping[str, Any]
+) -> None:
+    from ..export import planned_sql
+    from ..extension.project import refuse_blocked
+
+    plan, statements = planned_sql(
+        current_extension(), directory, revision, direction=direction, phase=options["phase"],
+        through=options.get("through", False), bind=options["bind"], x_arg=x_arg,
+    )  # fmt: skip
+    if as_json:
+        print_json(plan_json(plan, statements))
+    else:
+        print_plan_text(plan, statements)
+    refuse_blocked(plan)
+
+
+def plan_json(plan: Plan, statements: Mapping[Any, Sequence[str]]) -> dict[str, Any]:
+    return {
+        "direction": plan.direction,
+        "phase": plan.phase,
+        "fingerprint": plan.fingerprint,
+        "steps": [
+            {
+                "bind": step.bind,
+                "revision": step.revision,
+                "phase": step.phase,
+                "statements": list(statements.get(step, ())),
+            }
+            for step in plan.steps
+        ],
+        "blocked": [
+            {
+                "bind": block.step.bind,
+                "revision": block.step.revision,
+                "phase": block.step.phase,
+                "because": block.because,
+            }
+            for block in plan.blocked
+        ],
+    }
+
+
+def print_plan_text(plan: Plan, statements: Mapping[Any, Sequence[str]]) -> None:
+    if not plan.actions and not plan.blocked:
+        click.echo("Nothing to do.")
+    number = 0
+    for action in plan.actions:
+        if action.step is None:
+            names = ", ".join((*action.passes, *filter(None, [action.reopens])))
+            click.echo(f"-- {action.bind}: the version table moves: {names}")
+            continue
+        number += 1
+        step = action.step
+        click.echo(f"-- [{number}/{len(plan.steps)}] {step.bind}: {step.revision} {step.phase}")
+        for text in statements.get(step, ()):
+            click.echo(text)
+    for block in plan.blocked:
+        click.echo(f"-- blocked: {block.step}: {block.because}")
+
+
+def bind_json(found: BindStatus) -> dict[str, Any]:
+    return {
+        "name": found.name,
+        "dialect": found.dialect,
+        "current": list(found.current),
+        "heads": list(found.heads),
+        "revisions": [
+            {
+                "revision": row.id,
+                "down_revision": list(row.revision.down) if row.revision else [],
+                "depends_on": list(row.revision.depends_on) if row.revision else [],
+                "branch_labels": list(row.revision.labels) if row.revision else [],
+                "message": row.revision.message if row.revision else "",
+                "state": row.state,
+                "phases": dict(row.phases),
+            }
+            for row in found.revisions
+        ],
+    }
+
+
+_SIGNS = {"applied": "[X]", "in-flight": "[~]", "pending": "[ ]", "missing": "[?]"}
+
+
+def print_status(found: BindStatus) -> None:
+    at = ", ".join(found.current) or "base"
+    click.echo(f"{found.name} ({found.dialect}) at {at}")
+    if not found.revisions:
+        click.echo("  There are no revisions. Type: flask db migrate -m MESSAGE")
+    width = max((len(row.id) for row in found.revisions), default=0)
+    for row in found.revisions:
+        phases = "  ".join(f"{name} {state}" for name, state in row.phases.items() if state != "empty")
+        message = row.revision.message.splitlines()[0] if row.revision and row.revision.message else ""
+        if row.state in ("applied", "pending") and set(row.phases.values()) <= {"done", "pending", "empty"}:
+            phases = ""
+        text = f"  {_SIGNS[row.state]} {row.id:<{width}}  {row.state:<9}  {message}"
+        click.echo(text.rstrip())
+        if row.state == "missing":
+            phases = f"no file has this revision  {phases}".rstrip()
+        if phases:
+            click.echo(f"      {'':<{width}}  {phases}")
+
+
+def journal_line(bind: str, row: Any) -> str:
+    began = f"{row.started_at:%Y-%m-%d %H:%M:%SZ}" if row.started_at else "-"
+    took = "" if row.duration_ms is None else f" {row.duration_ms} ms"
+    who = " ".join(filter(None, [row.operator, f"on {row.host}" if row.host else None]))
+    text = (
+        f"{row.id}  {began}  {bind}  {row.operation} {row.revision or ''} {row.phase or ''}  {row.status}{took}  {who}"
+    )
+    error = first_line(row.error)
+    return text.rstrip() + (f"\n    {error}" if error else "")
+
+
+def first_line(text: str | None) -> str:
+    lines: Iterable[str] = (text or "").splitlines()
+    return next(iter(lines), "")
