@@ -12,47 +12,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import FunctionElement
 
 POLL_INTERVAL_S = 0.2
-
-
-class utc_now(FunctionElement[Any]):  # noqa: N801  (a SQL function, written like sa.func's)
-    """The server's clock in UTC, for statements that are written now and executed later."""
-
-    type = sa.DateTime()
-    inherit_cache = True
-
-
-@compiles(utc_now)
-def _compile_utc_now(_element: utc_now, _compiler: Any, **_options: Any) -> str:
-    return "CURRENT_TIMESTAMP"
-
-
-@compiles(utc_now, "postgresql")
-def _compile_utc_now_postgresql(_element: utc_now, _compiler: Any, **_options: Any) -> str:
-    return "timezone('utc', clock_timestamp())"
-
-
-@compiles(utc_now, "mysql")
-@compiles(utc_now, "mariadb")
-def _compile_utc_now_mysql(_element: utc_now, _compiler: Any, **_options: Any) -> str:
-    return "utc_timestamp(6)"
-
-
-@compiles(utc_now, "mssql")
-def _compile_utc_now_mssql(_element: utc_now, _compiler: Any, **_options: Any) -> str:
-    return "SYSUTCDATETIME()"
-
-
-@compiles(utc_now, "oracle")
-def _compile_utc_now_oracle(_element: utc_now, _compiler: Any, **_options: Any) -> str:
-    return "SYS_EXTRACT_UTC(SYSTIMESTAMP)"
 
 
 @dataclass(frozen=True)

@@ -36,7 +36,8 @@ from sqlalchemy.engine import Connection
 from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
 from .phases import DEFAULT_BIND, Phases, base_bind
-from .recorder import Tables, build_tables, hide_secrets
+from .recorder import hide_secrets
+from .tables import Tables, build_tables
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
 _ONE_AT_A_TIME = threading.RLock()

@@ -44,7 +44,7 @@ class Event:
     ``number`` of ``total`` counts the steps of the call; ``seconds`` is the time taken so far.
     """
 
-    kind: Literal["began", "done", "failed", "passed", "output"]
+    kind: Literal["began", "done", "failed", "passed", "reopened", "output"]
     bind: str
     step: Step | None = None
     number: int = 0
@@ -280,9 +280,12 @@ class Executor:
         return words if known else f"{name}: {words}"
 
     def _report_passes(self, action: Action) -> None:
-        if action.step is None:
-            for revision in (*action.passes, *filter(None, [action.reopens])):
-                self.effects.report(Event("passed", action.bind, Step(action.bind, revision, "")))
+        if action.step is not None:
+            return
+        for revision in action.passes:
+            self.effects.report(Event("passed", action.bind, Step(action.bind, revision, "")))
+        if action.reopens is not None:
+            self.effects.report(Event("reopened", action.bind, Step(action.bind, action.reopens, "")))
 
 
 class Progress:

@@ -10,14 +10,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from alembic.util import CommandError
 from sqlalchemy.schema import CreateTable
 
-from .dialects import utc_now
-from .environment import Visit
 from .errors import MigrateError, Refused
 from .graph import Graph, Revision
 from .operations import (
@@ -41,7 +39,10 @@ from .plan import (
     pointer_before,
     simulate,
 )
-from .recorder import ledger_forget, pointer_move
+from .tables import ledger_forget, pointer_move, utc_now
+
+if TYPE_CHECKING:
+    from .environment import Visit
 
 Kind = Literal["sql", "script", "marker", "comment", "begin", "commit", "bookkeeping", "raw"]
 Markers = Literal["all", "phased", "none"]

@@ -21,7 +21,8 @@ from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, configure_phases, read_bodies
 from .plan import Direction, Record, Step
-from .recorder import Tables, bookkeeping_names, build_tables, ledger_forget, read_history
+from .recorder import read_history
+from .tables import Tables, bookkeeping_names, build_tables, ledger_forget
 
 
 def before_configure(environment: Any, options: dict[str, Any]) -> None:

@@ -1,7 +1,6 @@
-"""The bookkeeping tables: rows of ledger, journal and version table to values, and values to rows.
+"""Rows of ledger, journal and version table to values, and values to rows.
 
-The statements are built here once and executed online or written into offline SQL. Tables are created by
-the first write, never by a read.
+The tables are created by the first write, never by a read.
 """
 
 from __future__ import annotations
@@ -17,83 +16,16 @@ from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.engine import Connection
 
-from .dialects import adapter_for, utc_now
+from .dialects import adapter_for
 from .plan import History, Record, Step
+from .tables import Tables, ledger_forget, pointer_move
 
 Operation = Literal["upgrade", "downgrade", "resume", "skip", "stamp", "script", "backfill"]
 Status = Literal["running", "done", "failed", "interrupted"]
 
-LEDGER_SUFFIX = "_phase"
-JOURNAL_SUFFIX = "_journal"
 TEXT_LIMIT = 60_000
-
-_MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
-_TABLE_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4", "mysql_engine": "InnoDB"}
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The three tables of one bind: Alembic's version table, the ledger and the journal."""
-
-    version: sa.Table
-    ledger: sa.Table
-    journal: sa.Table
-
-
-def build_tables(
-    version_table: str = "alembic_version", schema: str | None = None, *, primary_key: bool = True
-) -> Tables:
-    """Return the table definitions that go with a version table of that name in that schema."""
-    metadata = sa.MetaData()
-    version = sa.Table(version_table, metadata, sa.Column("version_num", sa.String(32), nullable=False), schema=schema)
-    if primary_key:
-        version.append_constraint(sa.PrimaryKeyConstraint("version_num", name=f"{version_table}_pkc"))
-    ledger = sa.Table(
-        version_table + LEDGER_SUFFIX,
-        metadata,
-        sa.Column("revision", sa.String(32), primary_key=True),
-        sa.Column("phase", sa.String(64), primary_key=True),
-        sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("statement", sa.Integer, nullable=False),
-        sa.Column("statements", sa.Integer),
-        sa.Column("checksum", sa.String(64)),
-        sa.Column("run_id", sa.String(36)),
-        sa.Column("started_at", _MOMENT),
-        sa.Column("finished_at", _MOMENT),
-        schema=schema,
-        **_TABLE_OPTIONS,
-    )
-    journal = sa.Table(
-        version_table + JOURNAL_SUFFIX,
-        metadata,
-        sa.Column("id", sa.Integer, sa.Identity(), primary_key=True, autoincrement=True),
-        sa.Column("run_id", sa.String(36)),
-        sa.Column("revision", sa.String(32)),
-        sa.Column("phase", sa.String(64)),
-        sa.Column("operation", sa.String(16), nullable=False),
-        sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("started_at", _MOMENT),
-        sa.Column("finished_at", _MOMENT),
-        sa.Column("duration_ms", sa.BigInteger),
-        sa.Column("host", sa.String(255)),
-        sa.Column("pid", sa.Integer),
-        sa.Column("operator", sa.String(255)),
-        sa.Column("app_version", sa.String(255)),
-        sa.Column("error", _LONG_TEXT),
-        sa.Column("traceback", _LONG_TEXT),
-        schema=schema,
-        **_TABLE_OPTIONS,
-    )
-    return Tables(version, ledger, journal)
-
-
-def bookkeeping_names(version_table: str) -> frozenset[str]:
-    """Return the names of the tables that autogenerate must not see."""
-    return frozenset({version_table + LEDGER_SUFFIX, version_table + JOURNAL_SUFFIX})
 
 
 @dataclass(frozen=True)
@@ -136,44 +68,6 @@ def this_runner(run_id: str, *, operator: str | None, app_version: str | None) -
 def now() -> datetime:
     """Return the time in UTC without a zone, as the tables store it."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-# -- statements, for online and offline -------------------------------------------------------------
-
-
-def ledger_done(tables: Tables, step: Step, run_id: str | None = None) -> sa.Insert:
-    """Return the statement that records a step of an in-flight revision as done, by the server's clock."""
-    return sa.insert(tables.ledger).values(
-        revision=step.revision,
-        phase=step.phase,
-        status="done",
-        statement=0,
-        run_id=run_id,
-        started_at=utc_now(),
-        finished_at=utc_now(),
-    )
-
-
-def ledger_forget(tables: Tables, revision: str, phase: str | None = None) -> sa.Delete:
-    """Return the statement that deletes a revision's ledger rows, or the one of ``phase``."""
-    ledger = tables.ledger
-    statement = sa.delete(ledger).where(ledger.c.revision == revision)
-    return statement if phase is None else statement.where(ledger.c.phase == phase)
-
-
-def pointer_move(tables: Tables, before: frozenset[str], after: frozenset[str]) -> list[sa.Executable]:
-    """Return the statements that turn the version table's rows from ``before`` into ``after``.
-
-    An UPDATE where a row can be kept, as Alembic does, so that two runners with the same idea collide.
-    """
-    version = tables.version
-    removed, added = sorted(before - after), sorted(after - before)
-    statements: list[sa.Executable] = []
-    column = version.c.version_num
-    if removed and added:
-        statements.append(sa.update(version).values(version_num=added.pop(0)).where(column == removed.pop()))
-    statements = [sa.delete(version).where(column == name) for name in removed] + statements
-    return statements + [sa.insert(version).values(version_num=name) for name in added]
 
 
 # -- reading ----------------------------------------------------------------------------------------
@@ -246,6 +140,7 @@ def read_journal(
     open_only: bool = False,
     limit: int | None = None,
     id_: int | None = None,
+    step: tuple[str, str] | None = None,
 ) -> tuple[Execution, ...]:
     """Return executions, newest first; ``open_only`` leaves out those that a later success has answered."""
     journal = tables.journal
@@ -263,6 +158,8 @@ def read_journal(
             later.c.status == "done",
         )
         query = query.where(journal.c.status != "done", ~answered)
+    if step is not None:
+        query = query.where(journal.c.revision == step[0], journal.c.phase == step[1])
     if id_ is not None:
         query = query.where(journal.c.id == id_)
     if limit is not None:

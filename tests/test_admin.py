@@ -30,13 +30,9 @@ def bodies(*names: str) -> Bodies:
     return Bodies(tuple(Body(name, lambda: None) for name in names), phased=True)
 
 
-def revision(
-    name: str, *down: str, phases: tuple[str, ...] = ("before-deploy", "final"), **more: Any
-) -> Revision:
+def revision(name: str, *down: str, phases: tuple[str, ...] = ("before-deploy", "final"), **more: Any) -> Revision:
     more.setdefault("message", f"message of {name}")
-    return Revision(
-        name, down, path=f"/srv/shop/migrations/versions/{name}.py", upgrade=bodies(*phases), **more
-    )
+    return Revision(name, down, path=f"/srv/shop/migrations/versions/{name}.py", upgrade=bodies(*phases), **more)
 
 
 def graph_of(*revisions: Revision) -> Graph:
@@ -98,9 +94,7 @@ def long_source(count: int) -> FakeSource:
 def make_app(source: FakeSource | None = None, **settings: Any) -> Flask:
     settings.setdefault("access", admin.access.PUBLIC_READ)
     app = Flask("shop", template_folder=None)
-    app.register_blueprint(
-        admin.create_admin_blueprint(source or small_source(), clock=lambda: NOON, **settings)
-    )
+    app.register_blueprint(admin.create_admin_blueprint(source or small_source(), clock=lambda: NOON, **settings))
     return app
 
 
@@ -130,11 +124,7 @@ class Page(HTMLParser):
         return " ".join("".join(self.parts).split())
 
     def all(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
-        return [
-            found
-            for name, found in self.tags
-            if name == tag and all(found.get(k) == v for k, v in wanted.items())
-        ]
+        return [found for name, found in self.tags if name == tag and all(found.get(k) == v for k, v in wanted.items())]
 
 
 def get_page(client: FlaskClient, path: str, status: int = 200) -> Page:
@@ -237,9 +227,7 @@ def test_a_response_is_returned_as_it_is(path: str) -> None:
 
 
 @pytest.mark.parametrize("testing", [False, True])
-def test_an_access_that_raises_is_forbidden_and_logged(
-    testing: bool, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_access_that_raises_is_forbidden_and_logged(testing: bool, caplog: pytest.LogCaptureFixture) -> None:
     def access() -> bool:
         raise LookupError("no user")
 
@@ -542,9 +530,7 @@ def test_list_page_has_a_column_for_each_phase_and_a_word_for_each_state() -> No
 
 def test_list_page_marks_heads_merges_and_labels() -> None:
     merge = revision("9f", "1a", "1b", labels=("shop",))
-    page = get_page(
-        make_client(FakeSource(graph_of(revision("1a"), revision("1b"), merge))), "/migrations/revisions"
-    )
+    page = get_page(make_client(FakeSource(graph_of(revision("1a"), revision("1b"), merge))), "/migrations/revisions")
 
     assert "9f message of 9f head merge shop pending" in page.text
 
@@ -597,9 +583,7 @@ def test_a_page_is_never_longer_than_200_revisions() -> None:
 @pytest.mark.parametrize("number", ["0", "2", "-1", "one", "", "1.0", "²", "9" * 40])
 @pytest.mark.parametrize("ending", ["", ".json"])
 def test_an_unknown_page_is_a_bad_request(number: str, ending: str) -> None:
-    assert (
-        make_client().get(f"/migrations/revisions{ending}", query_string={"page": number}).status_code == 400
-    )
+    assert make_client().get(f"/migrations/revisions{ending}", query_string={"page": number}).status_code == 400
 
 
 def test_a_page_of_5000_revisions_is_light() -> None:
@@ -649,8 +633,7 @@ def test_revision_page_shows_its_relations_state_and_relative_path() -> None:
     page = get_page(make_client(two_binds()), "/migrations/revisions/1b")
 
     assert (
-        "Revision 1b message of 1b File versions/1b.py Parents 1a Children 2c Depends on none Labels none"
-        in page.text
+        "Revision 1b message of 1b File versions/1b.py Parents 1a Children 2c Depends on none Labels none" in page.text
     )
     assert "default in-flight done empty pending reports applied done empty done" in page.text
     assert "/srv/shop" not in page.text
@@ -686,9 +669,7 @@ def test_a_file_that_cannot_be_read_is_said_so() -> None:
 
 @pytest.mark.parametrize("ending", ["", ".json"])
 def test_the_beginning_of_one_id_leads_to_it(ending: str) -> None:
-    response = make_client(two_binds()).get(
-        f"/migrations/revisions/2{ending}?bind=reports&_scheme=x&_external=1"
-    )
+    response = make_client(two_binds()).get(f"/migrations/revisions/2{ending}?bind=reports&_scheme=x&_external=1")
 
     assert (response.status_code, response.location) == (
         302,
@@ -826,9 +807,7 @@ def test_a_bind_that_answers_is_shown_although_another_does_not() -> None:
 def test_files_that_cannot_be_read_are_an_error_without_details(
     path: str, testing: bool, caplog: pytest.LogCaptureFixture
 ) -> None:
-    app = make_app(
-        small_source(problem=errors.RevisionFileError("/srv/shop/x.py: bad", path="/srv/shop/x.py"))
-    )
+    app = make_app(small_source(problem=errors.RevisionFileError("/srv/shop/x.py: bad", path="/srv/shop/x.py")))
     app.testing = testing
 
     response = app.test_client().get(path)
@@ -844,9 +823,7 @@ def test_files_that_cannot_be_read_are_an_error_without_details(
 
 def history(phase: str, status: str) -> History:
     records = {("1b", phase): Record("1b", phase, status)}
-    return History(
-        "default", frozenset({"1a"}), {("1b", "before-deploy"): Record("1b", "before-deploy"), **records}
-    )
+    return History("default", frozenset({"1a"}), {("1b", "before-deploy"): Record("1b", "before-deploy"), **records})
 
 
 def test_health_is_ok_while_only_phases_after_the_boundary_are_pending() -> None:
@@ -947,9 +924,7 @@ def test_a_page_has_each_id_once_and_its_links_have_targets(name: str) -> None:
 
 
 def test_titles_tell_the_pages_apart() -> None:
-    titles = [
-        re.findall("<title>(.*?)</title>", PAGES[name])[0] for name in ("overview", "revisions", "revision")
-    ]
+    titles = [re.findall("<title>(.*?)</title>", PAGES[name])[0] for name in ("overview", "revisions", "revision")]
 
     assert titles == [
         "Overview of default · Migrations",
@@ -1011,9 +986,7 @@ def test_no_page_touches_the_session() -> None:
 
 
 def test_everything_that_others_wrote_is_escaped() -> None:
-    graph = graph_of(
-        revision("1a", message=EVIL, labels=(EVIL,), phases=(EVIL,)), revision("1b", message="x")
-    )
+    graph = graph_of(revision("1a", message=EVIL, labels=(EVIL,), phases=(EVIL,)), revision("1b", message="x"))
     source = FakeSource(graph, (History(EVIL, frozenset({EVIL})), History("other")), binds=(EVIL, "other"))
     client = make_client(source, title=EVIL)
 
@@ -1044,9 +1017,7 @@ def test_every_rule_of_the_style_sheet_stays_in_our_part_of_the_page() -> None:
     css = re.sub(r"/\*.*?\*/", "", css, flags=re.DOTALL)
     selectors = [part.strip() for rule in re.findall(r"([^{}]+)\{", css) for part in rule.split(",\n")]
 
-    assert [
-        s for s in selectors if not s.startswith((".migrate-admin", "html.migrate-admin-page", "@media"))
-    ] == []
+    assert [s for s in selectors if not s.startswith((".migrate-admin", "html.migrate-admin-page", "@media"))] == []
 
 
 @pytest.mark.parametrize(

@@ -74,7 +74,9 @@ def test_only_the_migrated_binds_are_shown(project: Callable[..., Site], tmp_pat
     for site in (single, every):
         site.revision("1", None, BODY)
         with site.app() as app:
-            shown.append([item["name"] for item in app.test_client().get("/migrations/health.json").get_json()["binds"]])
+            shown.append(
+                [item["name"] for item in app.test_client().get("/migrations/health.json").get_json()["binds"]]
+            )
     assert shown == [["default"], ["default", "reports"]]
 
 

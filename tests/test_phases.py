@@ -440,9 +440,7 @@ def test_a_generator_as_the_function_of_one_phase_is_a_problem() -> None:
         yield
 
     problem = functions_problem(("final", None, upgrade_final))
-    assert problem == (
-        "upgrade_final() is a generator, but it is the function of one phase, 'final'. Remove its yield"
-    )
+    assert problem == ("upgrade_final() is a generator, but it is the function of one phase, 'final'. Remove its yield")
 
 
 def test_a_wrapped_generator_as_the_function_of_one_phase_is_a_problem() -> None:

@@ -552,9 +552,7 @@ def test_the_status_has_every_revision_newest_first_with_its_phases() -> None:
 def test_the_state_of_a_step_and_its_revision(
     record: str | None, last: str | None, locked: bool, state: str, phase: str
 ) -> None:
-    found = history(
-        open=[("1", B, record)] if record else [], last={("1", B): last} if last else {}, locked=locked
-    )
+    found = history(open=[("1", B, record)] if record else [], last={("1", B): last} if last else {}, locked=locked)
     row = bind_status(graph(revision("1", B)), found, PHASES).revisions[0]
     assert (row.state, row.phases[B]) == (state, phase)
 
@@ -577,10 +575,14 @@ def test_strangers_come_first_and_are_missing() -> None:
 def test_strangers_are_never_planned() -> None:
     found = history("1", "new", done=[("old", B)], open=[("old", F, "running")])
     assert up(TWO, found, B).steps == (step("2", B),)
-    assert down(TWO, found) == Plan("downgrade", None, (
-        Action("default", step("1", F), reopens="1", remains=(B,)),
-        run("1", B),
-    ))
+    assert down(TWO, found) == Plan(
+        "downgrade",
+        None,
+        (
+            Action("default", step("1", F), reopens="1", remains=(B,)),
+            run("1", B),
+        ),
+    )
 
 
 def test_in_flight_are_the_known_revisions_of_the_ledger_that_are_not_complete() -> None:

@@ -11,15 +11,14 @@ from flask_phased_migrate.recorder import (
     TEXT_LIMIT,
     Recorder,
     Runner,
-    build_tables,
     describe_error,
     describe_traceback,
     hide_secrets,
-    pointer_move,
     read_history,
     read_journal,
     shorten,
 )
+from flask_phased_migrate.tables import build_tables, pointer_move
 
 
 @pytest.mark.parametrize(

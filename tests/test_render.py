@@ -45,9 +45,7 @@ three_way = graph_of(
     Revision("2c", ("1",)),
     Revision("3", ("2a", "2b", "2c")),
 )
-two_bases = graph_of(
-    Revision("1"), Revision("2", ("1",)), Revision("x1", labels=("audit",)), Revision("x2", ("x1",))
-)
+two_bases = graph_of(Revision("1"), Revision("2", ("1",)), Revision("x1", labels=("audit",)), Revision("x2", ("x1",)))
 depending = graph_of(
     Revision("1"),
     Revision("2", ("1",)),
@@ -116,9 +114,7 @@ def test_an_unknown_ending_is_a_usage_error_that_names_the_endings():
 def test_an_unknown_format_is_a_usage_error_that_names_the_formats():
     with pytest.raises(UsageError) as caught:
         render_graph(linear, "png")
-    assert str(caught.value) == (
-        "There is no graph format 'png'. The formats are: dot, mermaid, svg, text, json."
-    )
+    assert str(caught.value) == ("There is no graph format 'png'. The formats are: dot, mermaid, svg, text, json.")
 
 
 @pytest.mark.parametrize("name", ALL)
@@ -174,9 +170,7 @@ def test_a_parent_that_is_also_named_in_depends_on_is_one_edge():
 
 
 def test_a_label_callback_replaces_the_label_and_none_keeps_the_default():
-    output = render_graph(
-        linear, "dot", label=lambda revision: None if revision.id == "2" else f"r\n{revision.id}"
-    )
+    output = render_graph(linear, "dot", label=lambda revision: None if revision.id == "2" else f"r\n{revision.id}")
     assert lines_of(output)[3:6] == [
         '    "3" [label="r\\n3", xlabel="(head)", peripheries=2];',
         '    "2" [label="2\\nadd email"];',
@@ -220,9 +214,7 @@ def test_mermaid_is_a_flowchart_from_child_to_parent():
 
 
 def test_mermaid_marks_states_by_class_and_word_and_depends_on_dashed():
-    output = lines_of(
-        render_graph(depending, "mermaid", {"1": "applied", "2": "in-flight", "gone": "missing"})
-    )
+    output = lines_of(render_graph(depending, "mermaid", {"1": "applied", "2": "in-flight", "gone": "missing"}))
     assert output == [
         "flowchart TB",
         '    r_gone["gone<br/>#91;missing#93;"]',
@@ -261,18 +253,14 @@ def test_mermaid_escapes_whatever_an_id_label_or_message_contains(text):
 
 def test_mermaid_keeps_dollar_signs_from_becoming_a_formula():
     graph = graph_of(Revision("1", message="$$$"))
-    assert lines_of(render_graph(graph, "mermaid"))[1] == (
-        '    r_1(["1<br/>#36;#8203;#36;#8203;#36;<br/>(head)"])'
-    )
+    assert lines_of(render_graph(graph, "mermaid"))[1] == ('    r_1(["1<br/>#36;#8203;#36;#8203;#36;<br/>(head)"])')
 
 
 # -- text -----------------------------------------------------------------------------------------
 
 
 def test_text_of_a_line_of_revisions():
-    assert lines_of(
-        render_graph(linear, "text", {"1": "applied", "2": "in-flight", "3": "pending"}, ["1"])
-    ) == [
+    assert lines_of(render_graph(linear, "text", {"1": "applied", "2": "in-flight", "3": "pending"}, ["1"])) == [
         "o 3 (head) [pending]",
         "@ 2 add email [in-flight]",
         "* 1 (current) create account [applied]",
@@ -414,9 +402,7 @@ def test_svg_obeys_a_strict_content_security_policy(graph):
     root = svg_of(graph, {"1": "applied"})
     names = {element.tag for element in root.iter()}
     attributes = {name for element in root.iter() for name in element.attrib}
-    assert names <= {
-        f"{SVG}{name}" for name in ("svg", "title", "desc", "g", "path", "circle", "text", "tspan")
-    }
+    assert names <= {f"{SVG}{name}" for name in ("svg", "title", "desc", "g", "path", "circle", "text", "tspan")}
     assert not [name for name in attributes if name == "style" or name.startswith("on") or "href" in name]
 
 

@@ -554,10 +554,10 @@ def resolve(
         raise UsageError("Say how to go on: --resume, --restart or --mark-done.")
     if not reason:
         raise UsageError("Say why, for the journal: --reason TEXT.")
-    name = current_extension().resolve(
+    found = current_extension().resolve(
         directory, revision, phase, action=action, reason=reason, bind=bind, lock_wait_s=lock_wait
     )
-    say(f"{name} {phase}: {action}. Go on with: flask db upgrade --phase {phase}")
+    say(f"{found.revision} {phase}: {action}. Go on with: {found.command}")
 
 
 @db.command()

@@ -125,6 +125,8 @@ class Progress:
             self._line(f"{what} ... failed after {event.seconds:.2f}s")
         elif event.kind == "passed":
             self._line(f"{step.bind}: {step.revision} complete")
+        elif event.kind == "reopened":
+            self._line(f"{step.bind}: {step.revision} not complete any more")
 
     def _line(self, text: str) -> None:
         if not self.quiet:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ..plan import BindStatus, Direction, Plan, Step
     from ..recorder import Execution
     from .project import Project, Request
-    from .running import Run, Survey
+    from .running import Resolution, Run, Survey
 
 LOCK_WAIT_S = 60.0
 READY_INTERVAL_S = 1.0
@@ -345,10 +345,8 @@ class Migrate:
         reason: str | None = None,
         bind: str | None = None,
         lock_wait_s: float | None = None,
-    ) -> str:
+    ) -> Resolution:
         """Say how to go on with an interrupted step: ``resume``, ``restart`` or ``mark-done``.
-
-        Return the id of the revision.
 
         :raises UsageError: if the step is not interrupted.
         """

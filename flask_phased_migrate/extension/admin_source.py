@@ -61,7 +61,8 @@ class AdminSource:
         """
         from ..environment import connection_errors
         from ..plan import bind_status
-        from ..recorder import build_tables, read_history
+        from ..recorder import read_history
+        from ..tables import build_tables
 
         graph, phases = self.read_graph(), self.phases
         options = self._settings.configure_args

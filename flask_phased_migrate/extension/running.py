@@ -18,7 +18,8 @@ from ..graph import Graph, assign_unnamed
 from ..operations import BodyRunner
 from ..phases import segment_problem
 from ..plan import History, Plan, Step, stamped_heads
-from ..recorder import Execution, Recorder, Runner, Tables, read_history, read_journal
+from ..recorder import Execution, Recorder, Runner, read_history, read_journal
+from ..tables import Tables
 from .project import (
     Project,
     Request,
@@ -129,6 +130,14 @@ def read_executions(
 
 
 @dataclass(frozen=True)
+class Resolution:
+    """What was settled about an interrupted step: whose it is, and the command that goes on."""
+
+    revision: str
+    command: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One call that writes. ``options`` are what env.py may ask for: target and tag."""
 
@@ -223,8 +232,8 @@ class Run:
 
     # -- changing the records -------------------------------------------------------------------
 
-    def resolve(self, revision: str, phase: str, *, action: str, reason: str | None, bind: str | None) -> str:
-        """Record how to go on with an interrupted step; return the revision's id.
+    def resolve(self, revision: str, phase: str, *, action: str, reason: str | None, bind: str | None) -> Resolution:
+        """Record how to go on with an interrupted step.
 
         :raises UsageError: if it is not interrupted, or on several binds and none is chosen.
         """
@@ -239,21 +248,32 @@ class Run:
             names = ", ".join(item.bind for item in interrupted)
             raise UsageError(f"{name} {phase} is interrupted on {names}. Say which: --bind NAME")
         step = Step(interrupted[0].bind, name, phase)
-        statement = interrupted[0].records[(name, phase)].statement
+        record = interrupted[0].records[(name, phase)]
 
-        def change(_at: Visit, recorder: Recorder) -> None:
+        direction = "upgrade"
+
+        def change(at: Visit, recorder: Recorder) -> None:
+            nonlocal direction
+            newest = read_journal(at.connection, at.tables, step=(name, phase), limit=1)
+            end_reading(at.connection)
+            undoing = bool(newest) and newest[0].operation == "downgrade"
+            direction = "downgrade" if undoing else "upgrade"
+            if undoing and action == "resume":
+                raise UsageError(
+                    f"It is the downgrade of {name} {phase} that was interrupted, and it cannot go on half-way. "
+                    "Choose --restart (the step counts as done, undo it again) or --mark-done (it is undone)."
+                )
             with recorder.connection.begin():
-                if action == "restart":
-                    recorder.forget(name, phase)
-                elif action == "mark-done":
+                if action == "resume":
+                    recorder.record_status(step, "failed", statement=record.statement)
+                elif (action == "mark-done") is not undoing:
                     recorder.record_status(step, "done")
                 else:
-                    recorder.record_status(step, "failed", statement=statement)
-                operation: Any = "skip" if action == "mark-done" else "resume"
-                recorder.insert_execution(operation, name, phase, "done", reason)
+                    recorder.forget(name, phase)
+                recorder.insert_execution("skip" if action == "mark-done" else "resume", name, phase, "done", reason)
 
         self._change(found, step.bind, change)
-        return name
+        return Resolution(name, f"flask db {direction} --phase {phase}")
 
     def stamp(self, names: Sequence[str], *, purge: bool, bind: str | None) -> None:
         """Set the version table to ``names`` without running anything, and clear the ledger below them."""

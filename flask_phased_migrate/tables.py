@@ -1,0 +1,137 @@
+"""The bookkeeping tables and the statements on them, for an online run and for offline SQL alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql
+from sqlalchemy.ext.compiler import compiles
+from sqlalchemy.sql.functions import FunctionElement
+
+LEDGER_SUFFIX = "_phase"
+JOURNAL_SUFFIX = "_journal"
+
+_MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
+_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+_TABLE_OPTIONS: dict[str, Any] = {"mysql_charset": "utf8mb4", "mariadb_charset": "utf8mb4", "mysql_engine": "InnoDB"}
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The three tables of one bind: Alembic's version table, the ledger and the journal."""
+
+    version: sa.Table
+    ledger: sa.Table
+    journal: sa.Table
+
+
+def build_tables(
+    version_table: str = "alembic_version", schema: str | None = None, *, primary_key: bool = True
+) -> Tables:
+    """Return the table definitions that go with a version table of that name in that schema."""
+    metadata = sa.MetaData()
+    version = sa.Table(version_table, metadata, sa.Column("version_num", sa.String(32), nullable=False), schema=schema)
+    if primary_key:
+        version.append_constraint(sa.PrimaryKeyConstraint("version_num", name=f"{version_table}_pkc"))
+    ledger = sa.Table(
+        version_table + LEDGER_SUFFIX,
+        metadata,
+        sa.Column("revision", sa.String(32), primary_key=True),
+        sa.Column("phase", sa.String(64), primary_key=True),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("statement", sa.Integer, nullable=False),
+        sa.Column("statements", sa.Integer),
+        sa.Column("checksum", sa.String(64)),
+        sa.Column("run_id", sa.String(36)),
+        sa.Column("started_at", _MOMENT),
+        sa.Column("finished_at", _MOMENT),
+        schema=schema,
+        **_TABLE_OPTIONS,
+    )
+    journal = sa.Table(
+        version_table + JOURNAL_SUFFIX,
+        metadata,
+        sa.Column("id", sa.Integer, sa.Identity(), primary_key=True, autoincrement=True),
+        sa.Column("run_id", sa.String(36)),
+        sa.Column("revision", sa.String(32)),
+        sa.Column("phase", sa.String(64)),
+        sa.Column("operation", sa.String(16), nullable=False),
+        sa.Column("status", sa.String(16), nullable=False),
+        sa.Column("started_at", _MOMENT),
+        sa.Column("finished_at", _MOMENT),
+        sa.Column("duration_ms", sa.BigInteger),
+        sa.Column("host", sa.String(255)),
+        sa.Column("pid", sa.Integer),
+        sa.Column("operator", sa.String(255)),
+        sa.Column("app_version", sa.String(255)),
+        sa.Column("error", _LONG_TEXT),
+        sa.Column("traceback", _LONG_TEXT),
+        schema=schema,
+        **_TABLE_OPTIONS,
+    )
+    return Tables(version, ledger, journal)
+
+
+def bookkeeping_names(version_table: str) -> frozenset[str]:
+    """Return the names of the tables that autogenerate must not see."""
+    return frozenset({version_table + LEDGER_SUFFIX, version_table + JOURNAL_SUFFIX})
+
+
+def ledger_forget(tables: Tables, revision: str, phase: str | None = None) -> sa.Delete:
+    """Return the statement that deletes a revision's ledger rows, or the one of ``phase``."""
+    ledger = tables.ledger
+    statement = sa.delete(ledger).where(ledger.c.revision == revision)
+    return statement if phase is None else statement.where(ledger.c.phase == phase)
+
+
+def pointer_move(tables: Tables, before: frozenset[str], after: frozenset[str]) -> list[sa.Executable]:
+    """Return the statements that turn the version table's rows from ``before`` into ``after``.
+
+    An UPDATE where a row can be kept, as Alembic does, so that two runners with the same idea collide.
+    """
+    version = tables.version
+    removed, added = sorted(before - after), sorted(after - before)
+    statements: list[sa.Executable] = []
+    column = version.c.version_num
+    if removed and added:
+        statements.append(sa.update(version).values(version_num=added.pop(0)).where(column == removed.pop()))
+    statements = [sa.delete(version).where(column == name) for name in removed] + statements
+    return statements + [sa.insert(version).values(version_num=name) for name in added]
+
+
+# -- the clock ---------------------------------------------------------------------------------------
+
+
+class utc_now(FunctionElement[Any]):  # noqa: N801  (a SQL function, written like sa.func's)
+    """The server's clock in UTC, for statements that are written now and executed later."""
+
+    type = sa.DateTime()
+    inherit_cache = True
+
+
+@compiles(utc_now)
+def _compile_utc_now(_element: utc_now, _compiler: Any, **_options: Any) -> str:
+    return "CURRENT_TIMESTAMP"
+
+
+@compiles(utc_now, "postgresql")
+def _compile_utc_now_postgresql(_element: utc_now, _compiler: Any, **_options: Any) -> str:
+    return "timezone('utc', clock_timestamp())"
+
+
+@compiles(utc_now, "mysql")
+@compiles(utc_now, "mariadb")
+def _compile_utc_now_mysql(_element: utc_now, _compiler: Any, **_options: Any) -> str:
+    return "utc_timestamp(6)"
+
+
+@compiles(utc_now, "mssql")
+def _compile_utc_now_mssql(_element: utc_now, _compiler: Any, **_options: Any) -> str:
+    return "SYSUTCDATETIME()"
+
+
+@compiles(utc_now, "oracle")
+def _compile_utc_now_oracle(_element: utc_now, _compiler: Any, **_options: Any) -> str:
+    return "SYS_EXTRACT_UTC(SYSTIMESTAMP)"
