@@ -276,18 +276,21 @@ def stamp(
     tag: str | None = None,
     purge: bool = False,
     bind: str | None = None,
-) -> None:
-    """Set the version table without running anything; with ``sql`` print what would do it."""
+) -> Any:
+    """Set the version table without running anything; with ``sql`` print what would do it.
+
+    Return the steps of revisions in flight whose records were cleared.
+    """
     extension = current_migrate()
     names = (revision,) if isinstance(revision, str) else tuple(revision)
     if not sql:
-        extension.stamp(directory, names, purge=purge, tag=tag, bind=bind)
-        return
+        return extension.stamp(directory, names, purge=purge, tag=tag, bind=bind)
     if purge:
         raise CommandError("Can't use --purge with --sql mode")
     exported = extension.export_stamp(directory, names, tag=tag, bind=bind)
     for name, statements in exported.items():
         sys.stdout.write(render_sql(statements if len(exported) == 1 else with_bind(statements, name)))
+    return ()
 
 
 def check(directory: str | None = None) -> None:

@@ -31,7 +31,7 @@ from .errors import MigrateError, Refused, ScriptFailed, StepFailed, StepInterru
 from .graph import Graph
 from .operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, MutedRead, muted_read, resolve_script
 from .phases import Body, PhasedFunction, body_checksum
-from .plan import Action, Direction, History, Step, pointer_after, pointer_before
+from .plan import Action, Direction, History, Step, pointer_after, pointer_before, resolve_choices
 from .recorder import Recorder, Runner, describe_error, now
 
 Operation = Literal["upgrade", "downgrade"]
@@ -78,7 +78,6 @@ class Executor:
         self.adapter = adapter_for(self.connection.dialect.name)
         self.recorder = Recorder(self.connection, visit.tables, effects.runner)
         self.heads = history.heads
-        self.records = dict(history.records)
         self.step_began = now()
 
     def run(self, actions: Iterable[Action], *, first: int = 1, total: int = 0) -> int:
@@ -117,13 +116,12 @@ class Executor:
             report(Event("failed", step.bind, step, number, total, clock() - began, self._describe(error)))
             if isinstance(error, KeyboardInterrupt):
                 raise
-            raise self._failure(step, error, progress) from error
+            raise self._failure(step, error, progress, execution) from error
         report(Event("done", step.bind, step, number, total, clock() - began))
         self._report_passes(action)
 
     def _run_body(self, action: Action, step: Step, body: Body | None, progress: Progress) -> None:
-        record = self.records.get((step.revision, step.phase))
-        skip = record.statement if record is not None and record.status == "failed" else 0
+        skip = action.skip
         checksum = None if body is None else body_checksum(body)
         progress.begin_at(skip)
         if not progress.transactional:
@@ -256,18 +254,20 @@ class Executor:
                 step, "failed", statement=boundary, checksum=checksum, started_at=self.step_began
             )
 
-    def _failure(self, step: Step, error: BaseException, progress: Progress) -> MigrateError:
-        resolve = f"flask db resolve {step.revision} {step.phase} --resume | --restart | --mark-done --reason TEXT"
+    def _failure(self, step: Step, error: BaseException, progress: Progress, execution: int) -> MigrateError:
+        resolve = resolve_choices(step.revision, step.phase, progress.boundary or 0)
         again = f"mend the cause, then type again: {self.effects.command}"
         if progress.boundary == 0:
             left = "Nothing of this step is left in the database."
         elif progress.boundary is not None and self.direction == "upgrade":
-            left = f"Its first {progress.boundary} operations are committed; the next run goes on after them."
+            done = "operation is" if progress.boundary == 1 else f"{progress.boundary} operations are"
+            left = f"Its first {done} committed; the next run goes on after that, if the body stays as it is."
         else:
-            left = "Part of it is in the database. Look at it, then say how to go on."
+            left = "Part of it is in the database."
             again = resolve
         file = self.graph[step.revision].path
-        words = f"{step} failed: {self._describe(error)}\n{left}\nFile: {file}\nNext: "
+        words = f"{step} failed: {self._describe(error)}\n{left}\nFile: {file}\n"
+        words += f"Traceback: flask db trace {execution}\nNext: "
         if isinstance(error, MutedRead) and progress.boundary != 0:
             return StepInterrupted(words + resolve, step=step)
         if isinstance(error, Refused):

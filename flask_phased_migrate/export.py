@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -37,8 +37,8 @@ def export_text(
     direction: Direction,
     dialect: str | None,
     x_arg: Any,
-) -> str:
-    """Return an export as SQL or as JSON.
+) -> tuple[str, tuple[str, ...]]:
+    """Return an export as SQL or as JSON, and the scripts in it that an SQL client passes over.
 
     :raises UsageError: if there are several binds and none is chosen, the dialect is unknown, or the range
         leads nowhere.
@@ -48,14 +48,18 @@ def export_text(
     if format_ == "json":
         if phase is not None or direction == "downgrade":
             raise UsageError("--format json has all the phases of an upgrade: leave out --phase and --downgrade.")
-        return _json_text(migrate, directory, revision, bind, dialect, x_arg)
+        return _json_text(migrate, directory, revision, bind, dialect, x_arg), ()
     exported = migrate.export(
         directory, revision, phase=phase, bind=bind, direction=direction, dialect=dialect, x_arg=x_arg
     )
     _check_one_bind(tuple(exported), "or write a file each: --split DIR")
     if direction == "upgrade" and not any(exported.values()):
         _check_order(migrate, directory, revision)
-    return "".join(render_sql(statements) for statements in exported.values())
+    return "".join(render_sql(statements) for statements in exported.values()), _scripts_in(exported.values())
+
+
+def _scripts_in(exported: Iterable[Sequence[Statement]]) -> tuple[str, ...]:
+    return tuple(item.path for statements in exported for item in statements if item.path is not None)
 
 
 def _check_dialect(dialect: str | None) -> None:
@@ -126,8 +130,8 @@ def export_files(
     direction: Direction,
     dialect: str | None,
     x_arg: Any,
-) -> tuple[str, ...]:
-    """Write a file for each bind and phase into ``folder``; return their paths.
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Write a file for each bind and phase into ``folder``; return their paths, and the scripts in them.
 
     Everything is generated before the first file is written.
 
@@ -140,10 +144,12 @@ def export_files(
         phases = tuple(reversed(phases))
     chosen = phases if phase is None else (phase,)
     files: dict[str, str] = {}
+    scripts: tuple[str, ...] = ()
     for number, name in enumerate(chosen, start=1):
         exported = migrate.export(
             directory, revision, phase=name, bind=bind, direction=direction, dialect=dialect, x_arg=x_arg
         )
+        scripts += _scripts_in(exported.values())
         for bind_name, statements in exported.items():
             files[f"{number:02d}-{name}.{bind_name}.sql"] = render_sql(statements)
     try:
@@ -152,7 +158,7 @@ def export_files(
         raise UsageError(f"The folder {folder} cannot be made: {error.strerror}.") from error
     for file_name, text in files.items():
         write_whole(os.path.join(folder, file_name), text)
-    return tuple(os.path.join(folder, file_name) for file_name in files)
+    return tuple(os.path.join(folder, file_name) for file_name in files), scripts
 
 
 def write_whole(path: str, text: str) -> None:

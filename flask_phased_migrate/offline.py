@@ -48,6 +48,15 @@ Kind = Literal["sql", "script", "marker", "comment", "begin", "commit", "bookkee
 Markers = Literal["all", "phased", "none"]
 
 _NO_PARAMETERS: Mapping[str, Any] = {}
+_PASSING = "*"
+"""Phase of the ledger row by which a move of the version table is guarded; it is gone in the same transaction."""
+_STOPPING = {
+    "postgresql": "psql -v ON_ERROR_STOP=1 -f FILE",
+    "mysql": "mysql DATABASE < FILE",
+    "mariadb": "mariadb DATABASE < FILE",
+    "sqlite": "sqlite3 -bail DATABASE < FILE",
+    "mssql": "sqlcmd -b -i FILE",
+}
 _WITH_TRANSACTIONS = frozenset({"postgresql", "sqlite", "mysql", "mariadb"})
 
 
@@ -100,6 +109,7 @@ class Exporter:
         self.statements: list[Statement] = []
         self._revision: str | None = None
         self._phase: str | None = None
+        self._guarded = False
 
     # -- layouts --------------------------------------------------------------------------------
 
@@ -164,13 +174,13 @@ class Exporter:
         bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
         return self.phases.names[-1] if bodies.phased and direction == "upgrade" else phases[-1]
 
-    def export_step(self, step: Step, direction: Direction) -> tuple[Statement, ...]:
-        """Return the statements of one step alone.
+    def export_step(self, step: Step, direction: Direction, *, skip: int = 0) -> tuple[Statement, ...]:
+        """Return the statements of one step alone, without those of its first ``skip`` operations.
 
         :raises Refused: if its body cannot be exported.
         """
         self._revision, self._phase = step.revision, step.phase
-        self._run_body(self.graph[step.revision], step.phase, direction)
+        self._run_body(self.graph[step.revision], step.phase, direction, skip=skip)
         return tuple(self.statements)
 
     def export_stamp(self, heads: frozenset[str], after: frozenset[str]) -> tuple[Statement, ...]:
@@ -198,9 +208,12 @@ class Exporter:
 
         ``heads`` are the version table's rows when the phase begins.
         """
+        if self.dialect.name in _STOPPING:
+            self._add("comment", f"-- To be run so that the first error ends it: {_STOPPING[self.dialect.name]}")
         tables = self.visit.tables
         for table in (tables.version, tables.ledger, tables.journal):
             self._create_missing(table)
+        self._guarded = True
         for action in plan.actions:
             self._revision, self._phase = (
                 (action.step.revision, action.step.phase) if action.step else (None, plan.phase)
@@ -233,46 +246,65 @@ class Exporter:
             self._add("marker", PHASE_MARKER.format(step.phase))
             self._add("comment", f"-- Running {running(self.graph[step.revision], direction)}")
         self._begin()
-        heads = self._move_back(action, heads)
+        self._add("comment", "-- The next statement fails unless this may run now. See: flask db status")
+        if direction == "downgrade":
+            heads = self._begin_undo(action, heads)
         if step is not None:
             if direction == "upgrade":
-                self._bookkeeping(self._guard(step))
+                self._guard(step.revision, step.phase, self._step_conditions(action, step, heads))
             self._run_body(self.graph[step.revision], step.phase, direction)
             self._end_step(action, step, direction)
         for name in action.passes:
-            moved = pointer_after(self.graph, heads, name)
-            for statement in pointer_move(self.visit.tables, heads, moved):
-                self._bookkeeping(statement)
-            self._bookkeeping(ledger_forget(self.visit.tables, name))
-            heads = moved
+            heads = self._pass(name, heads, own=step is not None and step.revision == name)
         self._commit()
         return heads
 
-    def _move_back(self, action: Action, heads: frozenset[str]) -> frozenset[str]:
-        if action.reopens is None:
-            return heads
-        moved = pointer_before(self.graph, heads, action.reopens)
+    def _pass(self, name: str, heads: frozenset[str], *, own: bool) -> frozenset[str]:
+        """Move the version table past a revision; ``own`` where the guard of its step has checked that it may."""
+        moved = pointer_after(self.graph, heads, name)
+        if not own:
+            self._guard(name, _PASSING, self._pass_conditions(name, heads - moved, running=None))
         for statement in pointer_move(self.visit.tables, heads, moved):
             self._bookkeeping(statement)
+        self._bookkeeping(ledger_forget(self.visit.tables, name))
+        return moved
+
+    def _begin_undo(self, action: Action, heads: frozenset[str]) -> frozenset[str]:
+        """Guard an undo, take its revision out of the version table if it is complete, and record that it began."""
+        step, name = action.step, action.reopens
+        if name is None:
+            assert step is not None
+            self._guard(step.revision, _PASSING, self._undo_conditions(step))
+            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, _PASSING))
+            self._set_status(step, "running")
+            return heads
+        moved = pointer_before(self.graph, heads, name)
+        self._guard(name, step.phase if step else _PASSING, [*self._present(heads - moved), self._unrecorded(name)])
+        for statement in pointer_move(self.visit.tables, heads, moved):
+            self._bookkeeping(statement)
+        if step is None:
+            self._bookkeeping(ledger_forget(self.visit.tables, name, _PASSING))
         ledger = self.visit.tables.ledger
         for phase in action.remains:
             self._bookkeeping(
-                sa.insert(ledger).values(
-                    revision=action.reopens, phase=phase, status="done", statement=0, finished_at=utc_now()
-                )
+                sa.insert(ledger).values(revision=name, phase=phase, status="done", statement=0, finished_at=utc_now())
             )
         return moved
 
+    def _set_status(self, step: Step, status: str) -> None:
+        ledger = self.visit.tables.ledger
+        self._bookkeeping(
+            sa.update(ledger)
+            .values(status=status, finished_at=utc_now() if status == "done" else sa.null())
+            .where(ledger.c.revision == step.revision, ledger.c.phase == step.phase)
+        )
+
     def _end_step(self, action: Action, step: Step, direction: Direction) -> None:
-        ledger, journal = self.visit.tables.ledger, self.visit.tables.journal
+        journal = self.visit.tables.journal
         if direction == "downgrade":
             self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase))
         elif step.revision not in action.passes:
-            self._bookkeeping(
-                sa.update(ledger)
-                .values(status="done", finished_at=utc_now())
-                .where(ledger.c.revision == step.revision, ledger.c.phase == step.phase)
-            )
+            self._set_status(step, "done")
         self._bookkeeping(
             sa.insert(journal).values(
                 revision=step.revision,
@@ -284,37 +316,88 @@ class Exporter:
             )
         )
 
-    def _guard(self, step: Step) -> sa.Insert:
-        """Return an INSERT that fails unless the step may run now, and records that it began.
+    # -- guards -----------------------------------------------------------------------------------
 
-        Its status is one that the column refuses when an earlier phase is not recorded as done or the
-        version table has passed the revision; a second run while in flight meets the primary key.
+    def _guard(self, revision: str, phase: str, conditions: Sequence[sa.ColumnElement[bool]]) -> None:
+        """Write an INSERT into the ledger that fails unless all ``conditions`` hold, before anything is changed.
+
+        Its status is then one that the column refuses; a second run while in flight meets the primary key.
         """
-        ledger, version = self.visit.tables.ledger, self.visit.tables.version
-        revision = self.graph[step.revision]
-        earlier = [q for q in self.phases.before(step.phase) if q in coded_phases(revision, self.bind, self.phases)]
-        passed = sorted(name for name in self.graph.revisions if self.graph.is_ancestor(step.revision, name))
-        conditions = [
-            ~sa.exists(sa.select(sa.literal_column("1")).select_from(version)).where(
-                version.c.version_num.in_([step.revision, *passed])
-            )
-        ]
-        if earlier:
-            done = ledger.alias("done")
-            counted = (
-                sa.select(sa.func.count())
-                .select_from(done)
-                .where(done.c.revision == step.revision, done.c.phase.in_(earlier), done.c.status == "done")
-            )
-            conditions.append(counted.scalar_subquery() == sa.literal_column(str(len(earlier))))
+        ledger = self.visit.tables.ledger
         values = sa.select(
-            sa.literal(step.revision),
-            sa.literal(step.phase),
+            sa.literal(revision),
+            sa.literal(phase),
             sa.case((sa.and_(*conditions), sa.literal("running")), else_=self._refusal()),
             sa.literal_column("0"),
             utc_now(),
         )
-        return sa.insert(ledger).from_select(["revision", "phase", "status", "statement", "started_at"], values)
+        names = ["revision", "phase", "status", "statement", "started_at"]
+        self._bookkeeping(sa.insert(ledger).from_select(names, values))
+
+    def _step_conditions(self, action: Action, step: Step, heads: frozenset[str]) -> list[sa.ColumnElement[bool]]:
+        """Return what must hold for a step: its earlier phases and its parents' same phase are done."""
+        name, phase = step.revision, step.phase
+        earlier = [q for q in self.phases.before(phase) if q in self._coded(name)]
+        conditions = [~self._complete(name)]
+        if earlier:
+            conditions.append(self._recorded(name, earlier, len(earlier)))
+        for parent in self.graph[name].parents:
+            if phase in self._coded(parent):
+                conditions.append(sa.or_(self._complete(parent), self._recorded(parent, [phase], 1)))
+        if name in action.passes:
+            moved = pointer_after(self.graph, heads, name)
+            conditions += self._pass_conditions(name, heads - moved, running=phase)
+        return conditions
+
+    def _pass_conditions(
+        self, name: str, removed: frozenset[str], *, running: str | None
+    ) -> list[sa.ColumnElement[bool]]:
+        """Return what must hold to pass a revision: all its phases but ``running`` are done, its parents passed."""
+        coded = [phase for phase in self._coded(name) if phase != running]
+        conditions = [~self._complete(name), *(self._complete(parent) for parent in self.graph[name].parents)]
+        if coded:
+            conditions.append(self._recorded(name, coded, len(coded)))
+        return conditions + self._present(removed)
+
+    def _undo_conditions(self, step: Step) -> list[sa.ColumnElement[bool]]:
+        """Return what must hold to undo a step in flight: it is done, and nothing later is, nor above it."""
+        name, phase = step.revision, step.phase
+        later = self.phases.after(phase)
+        above = [other for other in self.graph.revisions if self.graph.is_ancestor(name, other)]
+        conditions = [~self._complete(name), self._recorded(name, [phase], 1)]
+        if later:
+            conditions.append(self._recorded(name, later, 0))
+        return conditions + [self._recorded(other, [phase, *later], 0) for other in above]
+
+    def _coded(self, name: str) -> tuple[str, ...]:
+        return coded_phases(self.graph[name], self.bind, self.phases)
+
+    def _complete(self, name: str) -> sa.ColumnElement[bool]:
+        """Return whether the version table has passed a revision: it, or one that stands on it, is a row."""
+        version = self.visit.tables.version
+        rows = [name, *sorted(other for other in self.graph.revisions if self.graph.is_ancestor(name, other))]
+        return sa.exists(sa.select(sa.literal_column("1")).select_from(version)).where(version.c.version_num.in_(rows))
+
+    def _present(self, rows: Collection[str]) -> list[sa.ColumnElement[bool]]:
+        version = self.visit.tables.version
+        one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(version)
+        return [sa.exists(one).where(version.c.version_num == row) for row in sorted(rows)]
+
+    def _recorded(self, name: str, phases: Collection[str], count: int) -> sa.ColumnElement[bool]:
+        """Return whether the ledger has ``count`` of these phases as done."""
+        done = self.visit.tables.ledger.alias("done")
+        rows = (
+            sa.select(sa.func.count())
+            .select_from(done)
+            .where(done.c.revision == name, done.c.phase.in_(phases), done.c.status == "done")
+        )
+        return rows.scalar_subquery() == sa.literal_column(str(count))
+
+    def _unrecorded(self, name: str) -> sa.ColumnElement[bool]:
+        """Return whether the ledger knows nothing of a revision."""
+        known = self.visit.tables.ledger.alias("known")
+        one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(known)
+        return ~sa.exists(one).where(known.c.revision == name)
 
     def _refusal(self) -> sa.ColumnElement[Any]:
         """Return what fails when it becomes the status of a ledger row.
@@ -328,7 +411,7 @@ class Exporter:
 
     # -- running bodies ---------------------------------------------------------------------------
 
-    def _run_body(self, revision: Revision, phase: str, direction: Direction) -> None:
+    def _run_body(self, revision: Revision, phase: str, direction: Direction, *, skip: int = 0) -> None:
         bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
         try:
             body = bodies.body(self.bind, phase)
@@ -336,7 +419,7 @@ class Exporter:
             return
         operations = self.visit.operations
         with self._catching(), _export_errors(revision):
-            BodyRunner(operations).run(body, self.visit.arguments)
+            BodyRunner(operations, skip=skip).run(body, self.visit.arguments)
 
     @contextmanager
     def _catching(self) -> Iterator[None]:
@@ -359,8 +442,15 @@ class Exporter:
             context.opts.pop(RUNNER_KEY, None)
 
     def note_script(self, path: str) -> None:
-        """Note a script operation; ``path`` is relative to the migrations folder."""
+        """Note a script operation; ``path`` is relative to the migrations folder.
+
+        In a phase's own SQL the work before it is committed first, so that the program can see it.
+        """
+        if self._guarded:
+            self._commit()
         self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
+        if self._guarded:
+            self._begin()
 
     def _execute(
         self,

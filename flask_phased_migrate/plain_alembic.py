@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import inspect
 import sys
+import uuid
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +21,9 @@ from .environment import BINDS_KEY, HOOKED_KEY, READ_ONLY_KEY, bind_name
 from .errors import Refused, StepInterrupted
 from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
-from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, configure_phases, read_bodies
-from .plan import Direction, Record, Step
-from .recorder import read_history
+from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, body_checksum, configure_phases, read_bodies
+from .plan import Direction, Record, Step, resolve_choices
+from .recorder import Recorder, Runner, read_history
 from .tables import Tables, bookkeeping_names, build_tables, ledger_forget
 
 
@@ -135,8 +137,8 @@ def _refuse_interrupted(records: Mapping[str, Record]) -> None:
     for record in records.values():
         if record.status != "done":
             raise StepInterrupted(
-                f"{record.revision} {record.phase} began earlier and its end is not known. Look at the database, then: "
-                f"flask db resolve {record.revision} {record.phase} --resume | --restart | --mark-done --reason TEXT",
+                f"{record.revision} {record.phase} began earlier and its end is not known.\n"
+                f"Next: {resolve_choices(record.revision, record.phase, record.statement)}",
                 step=Step(DEFAULT_BIND, record.revision, record.phase),
             )
 
@@ -147,46 +149,91 @@ class PlainRunner:
     def __init__(self) -> None:
         self.step = Step(DEFAULT_BIND, "", "")
         self.direction: Direction = "upgrade"
+        self.body: BodyRunner | None = None
+        self.checksum: str | None = None
+        self.done: list[Step] = []
+        self.recorded = False
 
     def run_phased(self, operations: Any, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
         """Run the phases of ``function`` that the ledger does not have as done, then clear its rows."""
         context = operations.migration_context
-        upgrading = function.__name__ != "downgrade"
-        direction: Direction = "upgrade" if upgrading else "downgrade"
+        self.direction = "downgrade" if function.__name__ == "downgrade" else "upgrade"
+        upgrading = self.direction == "upgrade"
         phases = _phases_of(context)
-        bodies = read_bodies(function, direction, phases)
+        bodies = read_bodies(function, self.direction, phases)
         if bodies.problem is not None:
             raise ValueError(f"revision {function.revision}: {bodies.problem}.")
         bind = bind_name(context.opts, arguments)
         names = sorted(bodies.phases(bind), key=lambda name: _position(name, phases), reverse=not upgrading)
         tables = tables_of(context)
         records = {} if context.as_sql else records_of(context, tables, function.revision)
-        _refuse_interrupted(records)
+        found = {name: bodies.body(bind, name) for name in names}
+        skips = {name: record.statement for name, record in records.items() if _goes_on(record, found.get(name))}
+        _refuse_interrupted({name: record for name, record in records.items() if name not in skips})
+        self.done, self.recorded = [], bool(records)
         for name in names:
-            if name not in records or not upgrading:
-                self.step, self.direction = Step(bind, function.revision, name), direction
-                self._run_body(operations, bodies.body(bind, name), arguments)
-        if records:
+            if name in skips or name not in records or not upgrading:
+                self.step = Step(bind, function.revision, name)
+                self._run_body(operations, found[name], arguments, skips.get(name, 0))
+                self.done.append(self.step)
+        if self.recorded:
             context.connection.execute(ledger_forget(tables, function.revision))
 
-    def _run_body(self, operations: Any, body: Body, arguments: Mapping[str, Any]) -> None:
+    def _run_body(self, operations: Any, body: Body, arguments: Mapping[str, Any], skip: int) -> None:
         context = operations.migration_context
         if context.as_sql:
             context.impl.static_output(PHASE_MARKER.format(body.phase))
-        BodyRunner(operations).run(body, arguments)
+        self.checksum = body_checksum(body)
+        self.body = BodyRunner(operations, skip=skip)
+        try:
+            self.body.run(body, arguments)
+        finally:
+            self.body = None
 
     def run_script(self, operations: Any, operation: ExecuteScriptOp) -> None:
-        """Run the program; under plain Alembic within whatever transaction env.py has begun."""
+        """Commit the work so far, run the program outside of any transaction, and go on.
+
+        What was committed is in the ledger first, so that the next run goes on after it.
+
+        :raises Refused: if env.py holds a transaction of its own, which nobody else can commit.
+        """
         context = operations.migration_context
         folder = Path(context.script.dir).absolute()
-        environment = script_environment(context.connection.engine, self.step, self.direction)
-        run_script(
-            resolve_script(folder, operation.path),
-            operation,
-            environment,
-            folder,
-            lambda line: print(line, file=sys.stdout),  # noqa: T201  (an edge: nobody else can show it)
-        )
+        path = resolve_script(folder, operation.path)
+        finished = self.body.finished if self.body is not None else None
+        self._record(context, finished)
+        with ExitStack() as block:
+            try:
+                block.enter_context(context.autocommit_block())
+            except AssertionError as error:
+                raise Refused(
+                    f"{operation.path} cannot run: env.py has begun a transaction of its own, and what came before the "
+                    "script must be committed first. Type: flask db upgrade"
+                ) from error
+            environment = script_environment(context.connection.engine, self.step, self.direction)
+            run_script(path, operation, environment, folder, _print_line)
+            self._record(context, None if finished is None else finished + 1)
+
+    def _record(self, context: Any, finished: int | None) -> None:
+        """Write into the ledger which phases are done, and how many operations of this one are."""
+        if finished is None or self.direction == "downgrade":
+            return
+        tables = tables_of(context)
+        tables.ledger.create(context.connection, checkfirst=True)
+        recorder = Recorder(context.connection, tables, Runner(run_id=str(uuid.uuid4())))
+        for step in self.done:
+            recorder.record_status(step, "done")
+        recorder.record_status(self.step, "failed", statement=finished, checksum=self.checksum)
+        self.recorded = True
+
+
+def _goes_on(record: Record, body: Body | None) -> bool:
+    """Return whether a failed step can go on after what is committed: its body is unchanged."""
+    return record.status == "failed" and body is not None and record.checksum == body_checksum(body)
+
+
+def _print_line(line: str) -> None:
+    print(line, file=sys.stdout)  # noqa: T201  (an edge: nobody else can show it)
 
 
 def _position(name: str, phases: Phases) -> int:

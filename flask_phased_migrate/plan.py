@@ -84,7 +84,8 @@ class Action:
 
     ``step`` is what runs, None where only the version table moves. ``passes`` are the revisions whose
     version row is written after it, in order. In a downgrade ``reopens`` is the revision that is taken out
-    of the version table first, and ``remains`` its phases that are then recorded as still done.
+    of the version table first, and ``remains`` its phases that are then recorded as still done. ``skip`` is
+    how many operations of the body an earlier run has committed.
     """
 
     bind: str
@@ -92,6 +93,7 @@ class Action:
     passes: tuple[str, ...] = ()
     reopens: str | None = None
     remains: tuple[str, ...] = ()
+    skip: int = 0
 
 
 @dataclass(frozen=True)
@@ -377,7 +379,8 @@ def _revision_by_revision(
         for position, phase in enumerate(pending):
             last = position == len(pending) - 1
             step = Step(history.bind, name, phase)
-            actions.append(Action(history.bind, step, passes=(name,) if last else ()))
+            skip = _committed(history, name, phase)
+            actions.append(Action(history.bind, step, passes=(name,) if last else (), skip=skip))
         if not pending:
             actions.append(Action(history.bind, passes=(name,)))
     return actions
@@ -398,8 +401,15 @@ def _one_phase(
         if phase in waiting[name]:
             waiting[name].discard(phase)
             passes = passing.of((name,)) if passing else ()
-            actions.append(Action(history.bind, Step(history.bind, name, phase), passes=passes))
+            step, skip = Step(history.bind, name, phase), _committed(history, name, phase)
+            actions.append(Action(history.bind, step, passes=passes, skip=skip))
     return actions, []
+
+
+def _committed(history: History, name: str, phase: str) -> int:
+    """Return how many operations of a step an earlier run has committed."""
+    record = history.records.get((name, phase))
+    return record.statement if record is not None and record.status == "failed" else 0
 
 
 class _Passing:
@@ -544,6 +554,37 @@ def _renamed(graph: Graph, history: History, phases: Phases, todo: Collection[st
     return found
 
 
+def _how_it_ended(record: Record, direction: Direction) -> str:
+    began = f" at {record.started_at:%Y-%m-%d %H:%M:%S}Z" if record.started_at else ""
+    words = f"{record.revision} {record.phase} began{began} and "
+    if record.status != "failed":
+        return f"{words}never ended"
+    committed = (
+        f"its first {counted(record.statement, 'operation')} {'is' if record.statement == 1 else 'are'} committed"
+    )
+    changed = ", and the revision file was changed since" if direction == "upgrade" else ""
+    return f"{words}failed half-way: {committed}{changed}"
+
+
+def resolve_choices(revision: str, phase: str, statement: int = 0) -> str:
+    """Return the three ways on with a step whose end is not known, as the text after ``Next:``.
+
+    :param statement: how many operations of its body are known to be committed.
+    """
+    command = f"flask db resolve {revision} {phase}"
+    return (
+        "look at the database, then one of\n"
+        f"  {command} --resume --reason TEXT      passes over the first {counted(statement, 'operation')} of the body\n"
+        f"  {command} --restart --reason TEXT     runs all of it again: undo its traces yourself first\n"
+        f"  {command} --mark-done --reason TEXT   runs nothing: finish it by hand first"
+    )
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number and a noun in the plural where it takes one: ``2 steps``."""
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
+
+
 def _interrupted(graph: Graph, history: History, todo: Collection[str], direction: Direction) -> list[Blocked]:
     """Return a block for each covered step that began and is not known to have ended.
 
@@ -554,13 +595,11 @@ def _interrupted(graph: Graph, history: History, todo: Collection[str], directio
         if name not in todo or record.status == "done":
             continue
         if direction == "downgrade" or not _resumable(graph[name], history.bind, record):
-            began = f" at {record.started_at:%Y-%m-%d %H:%M:%S}Z" if record.started_at else ""
-            ended = "failed half-way" if record.status == "failed" else "never ended"
             found.append(
                 Blocked(
                     Step(history.bind, name, phase),
-                    because=f"{name} {phase} began{began} and {ended}",
-                    command=f"flask db resolve {name} {phase} --resume | --restart | --mark-done --reason TEXT",
+                    because=_how_it_ended(record, direction),
+                    command=resolve_choices(name, phase, record.statement),
                     interrupted=True,
                     path=graph[name].path,
                 )

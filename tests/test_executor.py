@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 from support import Site, connect, fresh_database, query, table_names
 
-from flask_phased_migrate.errors import LockHeld, Refused, ScriptFailed, StepFailed, StepInterrupted
+from flask_phased_migrate.errors import LockHeld, Refused, ScriptFailed, StepFailed, StepInterrupted, UsageError
 
 BOOKKEEPING = {"alembic_version", "alembic_version_phase", "alembic_version_journal"}
 
@@ -363,7 +363,7 @@ def test_an_edited_step_waits_for_resolve(on_mysql: Runs, action: str, expected:
     with pytest.raises(StepFailed):
         on_mysql.upgrade()
     mend(broken, 'op.execute("INSERT INTO nowhere VALUES (1)")', CREATE.format("b"))
-    with pytest.raises(StepInterrupted, match=r"flask db resolve 1 before-deploy --resume \| --restart"):
+    with pytest.raises(StepInterrupted, match="flask db resolve 1 before-deploy --resume"):
         on_mysql.upgrade()
     on_mysql.resolve("1", "before-deploy", action)
     on_mysql.upgrade()
@@ -1343,3 +1343,25 @@ def test_a_script_that_prints_the_databases_password_does_not_bring_it_into_the_
     ((error, traceback),) = runs.errors()
     assert error == "The script show.sh ended with status 1. Its last words: password is ***"
     assert "s3cret-word" not in traceback
+
+
+HALF_UNDONE = body(CREATE.format("a"), CREATE.format("b")) + (
+    '\n\n@phased("before-deploy")\ndef downgrade():\n    op.drop_table("b")\n    op.execute("DROP TABLE nowhere")\n'
+)
+
+
+@pytest.mark.parametrize(
+    ("action", "ledger", "version"),
+    [("restart", [("1", "before-deploy", "done", 0)], []), ("mark-done", [], [])],
+)
+def test_a_half_undone_step_is_settled_as_a_downgrade(
+    on_mysql: Runs, action: str, ledger: list[tuple[object, ...]], version: list[str]
+) -> None:
+    on_mysql.site.revision("1", None, HALF_UNDONE)
+    on_mysql.upgrade()
+    with pytest.raises(StepFailed, match="Part of it is in the database"), on_mysql.site.app() as app:
+        app.extensions["migrate"].migrate.downgrade(revision="base")
+    with pytest.raises(UsageError, match="it cannot go on half-way"):
+        on_mysql.resolve("1", "before-deploy", "resume")
+    on_mysql.resolve("1", "before-deploy", action)
+    assert (on_mysql.ledger(), on_mysql.version()) == (ledger, version)

@@ -90,7 +90,7 @@ def run(url: str, text: str) -> None:
 def test_everything_has_the_layout_of_alembic_offline(history: Callable[[str], Site], kind: str) -> None:
     begin, commit = ("BEGIN;\n\n", "COMMIT;\n\n") if kind == "postgresql" else ("", "")
     done = history(NOWHERE[kind]).flask("db", "sql", "head")
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, "An SQL client passes over scripts/fix.py" in done.stderr) == (0, True)
     assert done.stdout == (
         f"{begin}CREATE TABLE alembic_version (\n"
         "\tversion_num VARCHAR(32) NOT NULL, \n"
@@ -148,7 +148,7 @@ def test_no_statement_asks_for_rows_back(history: Callable[[str], Site], dialect
 def test_tables_that_may_exist_are_created_in_the_words_of_each_engine(history: Callable[[str], Site]) -> None:
     site = history(NOWHERE["sqlite"])
     first = {
-        dialect: export(site, dialect=dialect, phase="before-deploy").partition("(")[0]
+        dialect: export(site, dialect=dialect, phase="before-deploy").rpartition("FILE\n\n")[2].partition("(")[0]
         for dialect in ("sqlite", "postgresql", "mysql", "oracle")
     }
     assert first == {
@@ -158,6 +158,7 @@ def test_tables_that_may_exist_are_created_in_the_words_of_each_engine(history: 
         "oracle": "BEGIN\n  EXECUTE IMMEDIATE 'CREATE TABLE alembic_version ",
     }
     assert export(site, dialect="mssql", phase="before-deploy").startswith(
+        "-- To be run so that the first error ends it: sqlcmd -b -i FILE\n\n"
         "IF OBJECT_ID(N'alembic_version', N'U') IS NULL\nCREATE TABLE alembic_version (\n"
     )
 
@@ -357,6 +358,68 @@ def test_a_phase_is_refused_when_a_newer_revision_is_complete(guarded: Site) -> 
     with migrating(guarded) as migrate:
         migrate.upgrade(None, "heads")
     assert_refused(guarded.url, export(guarded, "1", phase="before-deploy"))
+
+
+def test_an_undo_is_refused_by_the_database_while_later_phases_are_done(guarded: Site) -> None:
+    undo = '@phased("before-deploy")\ndef downgrade():\n    op.drop_table("t2")\n'
+    guarded.revision("2", "1", textwrap.dedent(PARTS.format(2)) + "\n" + undo)
+    with migrating(guarded) as migrate:
+        migrate.upgrade(None, "heads")
+    text = export(guarded, "2:1", phase="before-deploy", direction="downgrade")
+    before = query(guarded.url, "SELECT version_num FROM alembic_version")
+    assert_refused(guarded.url, text)
+    assert query(guarded.url, "SELECT version_num FROM alembic_version") == before == [("2",)]
+
+
+@pytest.fixture
+def short(project: Callable[..., Site], database_url: str) -> Site:
+    """A revision with nothing after before-deploy: later phases only move the version table past it."""
+    site = project(database_url)
+    site.revision(
+        "1",
+        None,
+        """
+        @phased("before-deploy")
+        def upgrade():
+            op.create_table("t1", sa.Column("id", sa.Integer, primary_key=True))
+        """,
+    )
+    return site
+
+
+def test_a_move_of_the_version_table_is_refused_too_early_and_twice(short: Site) -> None:
+    move = export(short, phase="after-deploy")
+    assert_refused(short.url, move)
+    assert query(short.url, "SELECT version_num FROM alembic_version") == []
+    run(short.url, export(short, phase="before-deploy"))
+    run(short.url, move)
+    assert_refused(short.url, move)
+    assert query(short.url, "SELECT version_num FROM alembic_version") == [("1",)]
+    assert ledger(short.url) == []
+
+
+def test_a_step_is_refused_while_its_parent_has_not_had_the_phase(guarded: Site) -> None:
+    assert_refused(guarded.url, export(guarded, "1:2", phase="before-deploy"))
+
+
+def test_the_work_before_a_script_is_committed_in_the_sql_of_a_phase(project: Callable[..., Site]) -> None:
+    site = project(NOWHERE["postgresql"])
+    site.write("migrations/scripts/fix.py", "")
+    site.revision(
+        "1",
+        None,
+        """
+        @phased("before-deploy")
+        def upgrade():
+            op.execute("SELECT 1")
+            op.execute_script("scripts/fix.py")
+            op.execute("SELECT 2")
+        """,
+    )
+    text = export(site, phase="before-deploy")
+    assert "SELECT 1;\n\nCOMMIT;\n\n-- SCRIPT::scripts/fix.py::;\n\nBEGIN;\n\nSELECT 2;" in text
+    outcome = site.flask("db", "sql", "--phase", "before-deploy")
+    assert "An SQL client passes over scripts/fix.py: run it by hand" in outcome.stderr
 
 
 def test_the_guard_holds_without_strict_mode(project: Callable[..., Site], mysql_url: str) -> None:

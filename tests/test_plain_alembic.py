@@ -157,6 +157,43 @@ def test_a_script_operation_under_alembic_knows_its_step(project: Callable[..., 
     assert result.stdout.split("\n")[:2] == ["default 1 final upgrade", "default 2 before-deploy upgrade"]
 
 
+WITH_SCRIPT = """
+@phased("before-deploy")
+def upgrade():
+    op.create_table("thing", sa.Column("id", sa.Integer, primary_key=True), sa.Column("n", sa.Integer))
+
+@upgrade.phase("after-deploy")
+def upgrade_after_deploy():
+    op.execute("INSERT INTO thing (id, n) VALUES (1, 1)")
+    op.execute_script("scripts/see.py", timeout=30)
+    op.execute("UPDATE thing SET n = n + 1")
+"""
+SEE = """
+import os, sqlalchemy as sa
+engine = sa.create_engine(os.environ["MIGRATE_DATABASE_URL"])
+with engine.begin() as connection:
+    connection.execute(sa.text("UPDATE thing SET n = n + 10"))
+if not os.path.exists("ready"):
+    raise SystemExit("not ready")
+"""
+
+
+def test_a_script_under_alembic_sees_what_came_before_it_and_a_failed_one_is_run_again_alone(
+    project: Callable[..., Site], database_url: str
+) -> None:
+    site = project(database_url)
+    site.write("migrations/scripts/see.py", SEE)
+    site.revision("1", None, WITH_SCRIPT)
+    failed = alembic(site, "upgrade", "head")
+    assert "not ready" in failed.stderr
+    assert query(site.url, "SELECT n FROM thing") == [(11,)]
+    site.write("migrations/ready", "")
+    again = alembic(site, "upgrade", "head")
+    assert again.returncode == 0, again.stderr
+    assert query(site.url, "SELECT n FROM thing") == [(22,)]
+    assert query(site.url, "SELECT * FROM alembic_version_phase") == []
+
+
 def test_importing_alembic_with_the_entry_point_is_silent(tmp_path: Path) -> None:
     code = "import alembic, alembic.command; from alembic.runtime.environment import EnvironmentContext as E; "
     code += "print(E.configure.phased)"

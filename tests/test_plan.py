@@ -30,6 +30,7 @@ from flask_phased_migrate.plan import (
     plan_upgrade,
     pointer_after,
     pointer_before,
+    resolve_choices,
     simulate,
     strangers,
 )
@@ -204,7 +205,9 @@ def test_an_interrupted_step_blocks_every_run_that_covers_it(phase: str | None) 
 @pytest.mark.parametrize("checksum", [None, body_checksum(TWO["2"].upgrade.parts[1])])
 def test_a_step_that_failed_at_a_known_place_is_planned_again(checksum: str | None) -> None:
     records = {("2", B): Record("2", B), ("2", A): Record("2", A, "failed", statement=2, checksum=checksum)}
-    assert up(TWO, History("default", frozenset({"1"}), records), A) == Plan("upgrade", A, (run("2", A),))
+    assert up(TWO, History("default", frozenset({"1"}), records), A) == Plan(
+        "upgrade", A, (replace(run("2", A), skip=2),)
+    )
 
 
 def test_a_failed_step_still_holds_back_the_later_phases() -> None:
@@ -229,20 +232,24 @@ def test_an_interrupted_step_beyond_the_target_blocks_nothing() -> None:
 
 def test_an_interrupted_step_is_told_with_its_begin_and_the_ways_out() -> None:
     began = datetime(2026, 5, 4, 9, 14, 2, tzinfo=UTC)
-    records = {("2", F): Record("2", F, "running", started_at=began), ("1", F): Record("1", F, "failed", checksum="?")}
+    records = {
+        ("2", F): Record("2", F, "running", started_at=began),
+        ("1", F): Record("1", F, "failed", statement=2, checksum="?"),
+    }
     plan = up(TWO, History("default", records=records), F)
     assert plan.blocked == (
         Blocked(
             step("1", F),
-            because="1 final began and failed half-way",
-            command="flask db resolve 1 final --resume | --restart | --mark-done --reason TEXT",
+            because="1 final began and failed half-way: its first 2 operations are committed, and the revision "
+            "file was changed since",
+            command=resolve_choices("1", "final", 2),
             interrupted=True,
             path="versions/1.py",
         ),
         Blocked(
             step("2", F),
             because="2 final began at 2026-05-04 09:14:02Z and never ended",
-            command="flask db resolve 2 final --resume | --restart | --mark-done --reason TEXT",
+            command=resolve_choices("2", "final"),
             interrupted=True,
             path="versions/2.py",
         ),

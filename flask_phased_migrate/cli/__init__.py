@@ -265,7 +265,7 @@ def downgrade(
     as_json: bool,
     **options: Any,
 ) -> None:
-    """Go back to an earlier revision; with --phase, undo one phase.
+    """Go back to an earlier revision (default: -1, one back); with --phase, undo one phase.
 
     Example: flask db downgrade -1
     """
@@ -350,7 +350,9 @@ def stamp(directory: str | None, revision: Sequence[str], **options: Any) -> Non
 
     Example: flask db stamp head
     """
-    _commands().stamp(directory, revision or ("head",), **options)
+    cleared = _commands().stamp(directory, revision or ("head",), **options)
+    for step in cleared:
+        say(f"{step} was in flight; the version table now counts all of {step.revision} as applied.")
 
 
 @db.command()
@@ -413,11 +415,14 @@ def sql_command(
     direction = "downgrade" if down else "upgrade"
     request = {"phase": phase, "bind": bind, "direction": direction, "dialect": dialect, "x_arg": x_arg}
     if split is not None:
-        for path in export_files(current_extension(), directory, range_, split, **request):
+        paths, scripts = export_files(current_extension(), directory, range_, split, **request)
+        for path in paths:
             say(f"Wrote {path}")
-        return
-    text = export_text(current_extension(), directory, range_, format_, **request)
-    write_text(text, output)
+    else:
+        text, scripts = export_text(current_extension(), directory, range_, format_, **request)
+        write_text(text, output)
+    for script in dict.fromkeys(scripts):
+        say(f"An SQL client passes over {script}: run it by hand where its SCRIPT line stands, before what follows.")
 
 
 @db.command()
@@ -532,7 +537,9 @@ def trace(directory: str | None, bind: str | None, id: int) -> None:  # noqa: A0
 @LOCK_WAIT
 @OPERATOR
 @click.option("--resume", "action", flag_value="resume", help="Go on after what the ledger says is committed.")
-@click.option("--restart", "action", flag_value="restart", help="Run the whole step again; its traces are undone.")
+@click.option(
+    "--restart", "action", flag_value="restart", help="Run the whole step again; undo its traces yourself first."
+)
 @click.option("--mark-done", "action", flag_value="mark-done", help="Record the step as done; run nothing.")
 @click.option("--reason", default=None, help="Why, for the journal.")
 @click.argument("revision")

@@ -263,10 +263,10 @@ class Migrate:
                 )
         pending = [step for item in found for step in item.pending(names)]
         if pending:
-            more = f" and {len(pending) - 1} more" if len(pending) > 1 else ""
+            more = f" and {len(pending) - 1} more are" if len(pending) > 1 else " is"
             through = "" if pending[0].phase == last else f" --phase {last} --through"
             command = f"flask db upgrade{through or f' --phase {last}'}"
-            raise NotReady(f"Not ready: {pending[0]}{more} is not done. Next: {command}")
+            raise NotReady(f"Not ready: {pending[0]}{more} not done. Next: {command}")
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -362,11 +362,14 @@ class Migrate:
         tag: str | None = None,
         bind: str | None = None,
         lock_wait_s: float | None = None,
-    ) -> None:
-        """Set the version table to ``revisions`` without running anything, and clear the ledger below them."""
+    ) -> tuple[Step, ...]:
+        """Set the version table to ``revisions`` without running anything, and clear the ledger below them.
+
+        Return the steps of revisions in flight whose records were cleared.
+        """
         project = self.open_project(directory)
         run = self._new_run(project, lock_wait_s, destination_rev=tuple(revisions), tag=tag)
-        run.stamp(revisions, purge=purge, bind=bind)
+        return run.stamp(revisions, purge=purge, bind=bind)
 
     # -- offline ----------------------------------------------------------------------------------
 
@@ -463,10 +466,6 @@ def _register_admin(app: Flask) -> None:
 
     prefix = app.config.get("MIGRATE_ADMIN_URL_PREFIX", "/migrations")
     access = app.config.get("MIGRATE_ADMIN_ACCESS")
-    if access is None:
-        app.logger.warning(
-            "The migrations page at %s answers 403: set MIGRATE_ADMIN_ACCESS to a function or 'public-read'.", prefix
-        )
     blueprint = create_admin_blueprint(
         AdminSource(app),
         access=access,

@@ -104,12 +104,14 @@ class Export:
         found: dict[Step, tuple[Statement, ...] | Refused] = {}
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            for step in plan.of_bind(at.bind).steps:
+            for action in plan.of_bind(at.bind).actions:
+                if action.step is None:
+                    continue
                 exporter = Exporter(at, project.graph, project.phases)
                 try:
-                    found[step] = exporter.export_step(step, plan.direction)
+                    found[action.step] = exporter.export_step(action.step, plan.direction, skip=action.skip)
                 except Refused as refusal:
-                    found[step] = refusal
+                    found[action.step] = refusal
             return ()
 
         self._visit(export_bind, destination_rev="heads")

@@ -15,7 +15,7 @@ from ..errors import DatabaseAhead, Refused, RevisionRefused, StepInterrupted, U
 from ..graph import Graph
 from ..operations import resolve_script
 from ..phases import Phases
-from ..plan import Direction, History, Plan, in_flight, join_plans, plan_downgrade, plan_upgrade
+from ..plan import Direction, History, Plan, counted, in_flight, join_plans, plan_downgrade, plan_upgrade
 
 
 @dataclass(frozen=True)
@@ -147,9 +147,11 @@ def _plan_downgrade(project: Project, history: History, request: Request, binds:
     flying = in_flight(project.graph, history)
     if flying and request.target.startswith("-"):
         at = ", ".join(sorted(history.heads)) or "base"
+        phase = "" if request.phase is None else f" --phase {request.phase}"
         raise Refused(
-            f"{', '.join(flying)} is in flight on {history.bind}, so '{request.target}' could mean two things. Nothing "
-            f"was executed. Undo what is in flight: flask db downgrade {at}. Or name the revision to go back to."
+            f"Nothing was executed: {', '.join(flying)} is in flight on {history.bind}, so it is not clear where one "
+            f"revision back ('{request.target}') is. Name the revision to go back to.\n"
+            f"Next: flask db downgrade{phase} {at}   (undoes what is in flight)"
         )
     covered = set(revisions_down_to(project.script, request.target, sorted(history.heads)))
     covered |= _flying_after(project, flying, request.target)
@@ -240,11 +242,11 @@ def refuse_without_phase(request: Request, plan: Plan, histories: Sequence[Histo
     plain = request.direction == "upgrade" and request.phase is None and not request.all_phases
     if not plain or not plan.actions or all(not item.heads and not item.records for item in histories):
         return
-    names = dict.fromkeys(step.phase for step in plan.steps)
+    names = dict.fromkeys(step.phase for step in plan.steps) or {"PHASE": None}
     raise Refused(
-        f"Nothing was executed: MIGRATE_REQUIRE_PHASES is set, and {len(plan.steps)} steps of {', '.join(names)} are "
-        "pending. Run one phase at a time: flask db upgrade --phase PHASE. Or, where nothing of the application runs: "
-        "flask db upgrade --all-phases",
+        f"Nothing was executed: MIGRATE_REQUIRE_PHASES is set, and {counted(len(plan.steps), 'step')} "
+        f"({', '.join(names)}) would run at once.\nNext: flask db upgrade --phase {next(iter(names))}\n"
+        "Or, where nothing of the application runs: flask db upgrade --all-phases",
         plan=plan,
     )
 

@@ -275,8 +275,12 @@ class Run:
         self._change(found, step.bind, change)
         return Resolution(name, f"flask db {direction} --phase {phase}")
 
-    def stamp(self, names: Sequence[str], *, purge: bool, bind: str | None) -> None:
-        """Set the version table to ``names`` without running anything, and clear the ledger below them."""
+    def stamp(self, names: Sequence[str], *, purge: bool, bind: str | None) -> tuple[Step, ...]:
+        """Set the version table to ``names`` without running anything, and clear the ledger below them.
+
+        Return the steps of revisions in flight whose records were cleared.
+        """
+        cleared: list[Step] = []
         graph = self.project.graph
         targets = stamp_targets(self.project, names)
         found = survey(self.project, **self.options)
@@ -286,7 +290,8 @@ class Run:
 
         def change(at: Visit, recorder: Recorder) -> None:
             recorder.ensure_tables()
-            heads = read_history(at.connection, at.bind, at.tables).heads
+            history = read_history(at.connection, at.bind, at.tables)
+            heads = history.heads
             end_reading(at.connection)
             with recorder.connection.begin():
                 if purge:
@@ -295,13 +300,16 @@ class Run:
                     heads = frozenset()
                 after = stamped_heads(graph, heads, targets)
                 recorder.move_pointer(heads, after)
-                for covered in sorted(graph.closure(name for name in after if name in graph)):
+                kept = graph.closure(name for name in after if name in graph)
+                cleared.extend(Step(at.bind, *key) for key in sorted(history.records) if key[0] in kept)
+                for covered in sorted(kept):
                     recorder.forget(covered)
                 stamped: list[str | None] = [*sorted(after)]
                 for name in stamped or [None]:
                     recorder.insert_execution("stamp", name, None, "done")
 
         self._change(found, bind, change)
+        return tuple(cleared)
 
     def _change(self, found: Survey, bind: str | None, change: Callable[[Visit, Recorder], None]) -> None:
         """Call ``change`` with each chosen bind's recorder, holding the run locks."""
