@@ -130,12 +130,17 @@ class MySQL(Adapter):
 
     # Statements that do not end the transaction (MariaDB and MySQL manuals, implicit commit).
     _STAYS = frozenset(
-        {"select", "insert", "update", "delete", "replace", "with", "set", "show", "call", "do", "values"}
+        {"select", "insert", "update", "delete", "replace", "with", "set", "show", "values"}
         | {"use", "explain", "describe", "desc", "savepoint", "release", "rollback"}
     )
 
     def commits_implicitly(self, statement: str) -> bool:
-        return first_word(statement) not in self._STAYS
+        word = first_word(statement)
+        if word == "set":
+            # SET STATEMENT ... FOR runs another statement, SET autocommit ends the transaction.
+            rest = statement.lower()
+            return "statement" in rest or "autocommit" in rest
+        return word not in self._STAYS
 
     @contextmanager
     def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:

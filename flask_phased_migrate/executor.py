@@ -109,6 +109,7 @@ class Executor:
         progress = Progress(self.adapter, transactional=self.adapter.transactional(self.connection))
         try:
             self._run_body(action, step, body, progress)
+            progress.complete = True
             with self.connection.begin():
                 self.recorder.record_ended(execution, "done", clock() - began)
         except BaseException as error:
@@ -143,7 +144,8 @@ class Executor:
 
     def _finish(self, action: Action, step: Step) -> None:
         if self.direction == "downgrade":
-            self.recorder.forget(step.revision, step.phase)
+            divided = self.graph[step.revision].downgrade.phased
+            self.recorder.forget(step.revision, step.phase if divided else None)
         elif step.revision not in action.passes[:1]:
             self.recorder.record_status(step, "done", started_at=self.step_began)
         self._move(action)
@@ -222,8 +224,8 @@ class Executor:
 
         def record() -> None:
             with self.connection.begin():
-                if progress.recorded and progress.boundary is not None:
-                    self._record_boundary(step, progress.boundary)
+                if not progress.complete:
+                    self._record_place(step, progress)
                 self.recorder.record_ended(execution, status, duration_s, error)
 
         try:
@@ -242,6 +244,14 @@ class Executor:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self.connection.invalidate()
 
+    def _record_place(self, step: Step, progress: Progress) -> None:
+        """Write where the step stopped into the ledger, if the ledger knows of it or has to."""
+        if progress.boundary is None:
+            if not progress.recorded and progress.stored == 0:
+                self.recorder.record_status(step, "running", started_at=self.step_began)
+        elif progress.recorded or progress.boundary != progress.stored:
+            self._record_boundary(step, progress.boundary)
+
     def _record_boundary(self, step: Step, boundary: int) -> None:
         if self.direction == "downgrade":
             if boundary == 0:
@@ -255,7 +265,7 @@ class Executor:
             )
 
     def _failure(self, step: Step, error: BaseException, progress: Progress, execution: int) -> MigrateError:
-        resolve = resolve_choices(step.revision, step.phase, progress.boundary or 0)
+        resolve = resolve_choices(step.revision, step.phase, progress.boundary or 0, direction=self.direction)
         again = f"mend the cause, then type again: {self.effects.command}"
         if progress.boundary == 0:
             left = "Nothing of this step is left in the database."
@@ -267,7 +277,7 @@ class Executor:
             again = resolve
         file = self.graph[step.revision].path
         words = f"{step} failed: {self._describe(error)}\n{left}\nFile: {file}\n"
-        words += f"Traceback: flask db trace {execution}\nNext: "
+        words += f"Details: flask db trace {execution}\nNext: "
         if isinstance(error, MutedRead) and progress.boundary != 0:
             return StepInterrupted(words + resolve, step=step)
         if isinstance(error, Refused):
@@ -293,13 +303,15 @@ class Progress:
 
     ``boundary`` is the number of operations that are committed; None where something is committed that no
     such number describes: part of an operation, or a statement that the body sent by itself.
-    ``recorded``: the ledger has the step as begun, and will have ``stored`` as its number.
+    ``recorded``: the ledger has the step as begun, and will have ``stored`` as its number. ``complete``: the
+    step's transaction is committed.
     """
 
     def __init__(self, adapter: Adapter, *, transactional: bool) -> None:
         self.adapter = adapter
         self.transactional = transactional
         self.recorded = False
+        self.complete = False
         self.stored = 0
         self.autocommit = False
         self.boundary: int | None = 0
@@ -343,6 +355,10 @@ class Progress:
             self.boundary = operations
         return part
 
+    def lost(self) -> None:
+        """Note that the count means nothing any more: the body went on after an operation that failed."""
+        self.boundary = None
+
     def failed(self) -> None:
         """Note the failure: part of an operation may be committed."""
         if self._part:
@@ -369,13 +385,17 @@ class StepOperations:
         original = context.autocommit_block
         context.opts[RUNNER_KEY] = self
         self.runner.ended = self._operation_ended
+        self.runner.lost = self.progress.lost
+        self.runner.guarded = True
         vars(context)["autocommit_block"] = lambda: self._autocommit_block(original)
         for name, function in self._listeners():
             sa.event.listen(self.executor.connection, name, function)
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.progress.failed()
+            if self.runner.broken_by not in (None, error):
+                self.progress.lost()
             raise
         finally:
             for name, function in self._listeners():
@@ -418,7 +438,7 @@ class StepOperations:
         if word in _COMMITS or _is_foreign_keys_pragma(connection, statement):
             if not self.progress.autocommit:
                 self.executor.adapter.begin(connection)
-        elif word not in _READS:
+        elif word not in _READS or self.executor.adapter.commits_implicitly(statement):
             committed = self.executor.adapter.has_committed(connection, statement)
             self.progress.statement_ended(
                 in_operation=self.runner.in_operation, committed=self.progress.autocommit or committed

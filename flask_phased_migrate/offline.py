@@ -302,7 +302,8 @@ class Exporter:
     def _end_step(self, action: Action, step: Step, direction: Direction) -> None:
         journal = self.visit.tables.journal
         if direction == "downgrade":
-            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase))
+            divided = self.graph[step.revision].downgrade.phased
+            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase if divided else None))
         elif step.revision not in action.passes:
             self._set_status(step, "done")
         self._bookkeeping(
@@ -590,14 +591,12 @@ def offline_options(options: dict[str, Any], dialect_name: str | None, sink: Any
 
 
 def start_history(
-    graph: Graph, phases: Phases, bind: str, heads: Iterable[str], covered: Collection[str], before: str | None
+    graph: Graph, phases: Phases, history: History, covered: Collection[str], before: str | None
 ) -> History:
     """Return the history that a phase's SQL expects: every earlier phase of the range was run in turn."""
-    history = History(bind, frozenset(heads))
     for name in phases.before(before) if before is not None else ():
         plan = plan_upgrade(graph, history, phases, covered, phase=name)
-        if plan.blocked:
-            raise_blocked(plan)
+        raise_blocked(plan)
         history = simulate(graph, history, plan.actions)
     return history
 
@@ -614,8 +613,7 @@ def raise_blocked(plan: Plan) -> None:
 def plan_export(
     graph: Graph,
     phases: Phases,
-    bind: str,
-    heads: Iterable[str],
+    history: History,
     covered: Collection[str],
     *,
     direction: Direction,
@@ -624,22 +622,22 @@ def plan_export(
 ) -> tuple[Plan, frozenset[str]]:
     """Return the plan of an export and the version table's rows that it starts from.
 
+    :param history: what the database says at the start of the range, as far as it is known.
     :raises Refused: if a revision's file makes a mistake.
     """
     if direction == "upgrade":
-        history = start_history(graph, phases, bind, heads, covered, phase)
+        history = start_history(graph, phases, history, covered, phase)
         plan = plan_upgrade(graph, history, phases, covered, phase=phase, binds=binds)
     else:
-        history = _downgrade_history(graph, phases, bind, heads, covered, phase)
+        history = _downgrade_history(graph, phases, history, covered, phase)
         plan = plan_downgrade(graph, history, phases, covered, phase=phase, binds=binds)
     raise_blocked(plan)
     return plan, history.heads
 
 
 def _downgrade_history(
-    graph: Graph, phases: Phases, bind: str, heads: Iterable[str], covered: Collection[str], phase: str | None
+    graph: Graph, phases: Phases, history: History, covered: Collection[str], phase: str | None
 ) -> History:
-    history = History(bind, frozenset(heads))
     for name in reversed(phases.after(phase)) if phase is not None else ():
         plan = plan_downgrade(graph, history, phases, covered, phase=name)
         raise_blocked(plan)

@@ -7,7 +7,6 @@ Alembic itself calls it. Loading this module registers both.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -150,6 +149,9 @@ class BodyRunner:
         self.finished = 0
         self.catching_up = False
         self.ended: Callable[[int], None] | None = None
+        self.lost: Callable[[], None] | None = None
+        self.guarded = False
+        self.broken_by: BaseException | None = None
         self._depth = 0
         self._repeating = False
 
@@ -196,19 +198,6 @@ class BodyRunner:
             generator.close()
             self.catching_up = False
 
-    def count_segments(self, body: Body, offered: Mapping[str, Any]) -> int | None:
-        """Return how many segments a generator has, by running it muted; None where it reads the database."""
-        self.catching_up = True
-        with self._installed():
-            generator = body.function(**body.arguments(offered))
-            try:
-                return 1 + sum(1 for _ in generator)
-            except MutedRead:
-                return None
-            finally:
-                generator.close()
-                self.catching_up = False
-
     def _too_few(self, body: Body, found: int) -> Refused:
         name = getattr(body.function, "function", body.function).__name__
         names = tuple(f"phase {number + 1}" for number in range(body.segments or 0))
@@ -252,9 +241,15 @@ class BodyRunner:
     @contextmanager
     def _counted(self, *, muted: bool) -> Iterator[None]:
         """Count the outermost operation that the block is, and tell ``ended`` of one that was not muted."""
+        if self.broken_by is not None and self.lost is not None:
+            self.lost()
         self._depth += 1
         try:
             yield
+        except BaseException as error:
+            # If the body goes on after this, a replay would not take the same way through it.
+            self.broken_by = error
+            raise
         finally:
             self._depth -= 1
         if self._depth == 0 and not self.catching_up and not self._repeating:
@@ -273,21 +268,23 @@ class BodyRunner:
                     yield batch
 
     def _get_bind(self) -> Any:
-        if self.muted:
-            raise muted_read()
-        return Operations.get_bind(self.operations)
+        bind = Operations.get_bind(self.operations)
+        return _MutedBind(bind) if self.muted and not self.guarded else bind
 
     def _get_context(self) -> Any:
         context = Operations.get_context(self.operations)
         return _MutedContext(context, self) if self.skip or self.catching_up else context
 
 
-_SESSION_SETTING = re.compile(r"\s*(set|pragma|use)\s", re.IGNORECASE)
-
-
 def _is_session_setting(operation: MigrateOperation) -> bool:
-    """Return whether an operation sets something of the session, as ``PRAGMA foreign_keys=OFF`` does."""
-    return isinstance(operation, ExecuteSQLOp) and _SESSION_SETTING.match(str(operation.sqltext)) is not None
+    """Return whether an operation sets something of the session, as ``PRAGMA foreign_keys=OFF`` does.
+
+    MariaDB's ``SET STATEMENT ... FOR`` is not one: it runs the statement behind ``FOR``.
+    """
+    if not isinstance(operation, ExecuteSQLOp):
+        return False
+    words = str(operation.sqltext).lower().split(None, 2)
+    return words[:1] in (["set"], ["pragma"], ["use"]) and words[1:2] != ["statement"]
 
 
 def muted_read() -> MutedRead:
@@ -311,6 +308,16 @@ class _MutedBatch:
         return _do_nothing
 
 
+class _MutedBind:
+    """A bind that tells its dialect, and that is an error to use: the body is only catching up."""
+
+    def __init__(self, bind: Any) -> None:
+        self.dialect = bind.dialect
+
+    def __getattr__(self, name: str) -> Any:
+        raise muted_read()
+
+
 class _MutedContext:
     """A migration context that gives facts, and whose connection is an error while the body is muted."""
 
@@ -319,8 +326,11 @@ class _MutedContext:
         self._runner = runner
 
     def __getattr__(self, name: str) -> Any:
-        if self._runner.muted and name in {"bind", "connection", "get_current_heads", "get_current_revision"}:
-            raise muted_read()
+        if self._runner.muted and not self._runner.guarded:
+            if name in {"bind", "connection"}:
+                return _MutedBind(self._context.bind)
+            if name in {"get_current_heads", "get_current_revision"}:
+                raise muted_read()
         return getattr(self._context, name)
 
     def autocommit_block(self) -> AbstractContextManager[None]:

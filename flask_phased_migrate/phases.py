@@ -12,6 +12,7 @@ import ast
 import dis
 import hashlib
 import inspect
+import linecache
 import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -161,7 +162,6 @@ class Bodies:
     phased: bool = False
     missing: bool = False
     problem: str | None = None
-    uncounted: bool = False
     named: tuple[str, ...] = ()
 
     def phases(self, bind: str) -> tuple[str, ...]:
@@ -257,12 +257,15 @@ def phased(*names: Any, bind: str | None = None) -> Any:
 
 
 def body_checksum(body: Body) -> str:
-    """Return the SHA-256 of a body's source text: two bodies with the same do the same operations."""
+    """Return the SHA-256 of a body's place and of the whole file it is in: helpers and constants count too."""
     function = getattr(body.function, "function", body.function)
-    try:
-        text = inspect.getsource(function)
-    except (OSError, TypeError):
-        text = repr(getattr(function, "__code__", function))
+    code = getattr(inspect.unwrap(function), "__code__", None)
+    text = ""
+    if code is not None:
+        linecache.checkcache(code.co_filename)
+        text = "".join(linecache.getlines(code.co_filename))
+    if not text:
+        text = repr(code.co_code if code is not None else function)
     return hashlib.sha256(f"{body.phase}\0{body.segment}\0{text}".encode()).hexdigest()
 
 
@@ -401,12 +404,17 @@ def _read_generator(function: PhasedFunction, direction: str, phases: Phases) ->
     if direction == "downgrade":
         names = tuple(sorted(names, key=lambda name: _position(name, phases), reverse=True))
     problem, segments = count_segments(function.function)
-    if problem is None and segments is not None and segments != len(names):
-        problem = segment_problem(direction, names, segments)
+    if problem is None and segments is None:
+        problem = (
+            f"{direction}() has a yield in a loop or a branch, so its phases cannot be told without running it. Put "
+            f"every yield at the top level of the function, or write one function a phase"
+        )
+    elif problem is None and segments != len(names):
+        problem = segment_problem(direction, names, segments or 0)
     bind = _served_bind(function.function, function.bind)
     part = PhasedPart(function.function)
     bodies = tuple(Body(name, part, bind, segment, len(names)) for segment, name in enumerate(names))
-    return Bodies(parts=bodies, phased=True, problem=problem, uncounted=segments is None, named=names)
+    return Bodies(parts=bodies, phased=True, problem=problem, named=names)
 
 
 def _generator_problem(function: PhasedFunction, direction: str, names: tuple[str, ...], phases: Phases) -> str | None:

@@ -89,6 +89,8 @@ def _guard(step: Any, context: Any) -> None:
             context.connection.execute(ledger_forget(tables, revision))
         elif not _for_another_bind(original, context, arguments):
             original(**arguments)
+        if not step.is_upgrade and records_of(context, tables, revision):
+            context.connection.execute(ledger_forget(tables, revision))
 
     run_once.__name__ = "upgrade" if step.is_upgrade else "downgrade"
     step.migration_fn = run_once

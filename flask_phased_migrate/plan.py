@@ -566,12 +566,19 @@ def _how_it_ended(record: Record, direction: Direction) -> str:
     return f"{words}failed half-way: {committed}{changed}"
 
 
-def resolve_choices(revision: str, phase: str, statement: int = 0) -> str:
-    """Return the three ways on with a step whose end is not known, as the text after ``Next:``.
+def resolve_choices(revision: str, phase: str, statement: int = 0, *, direction: Direction = "upgrade") -> str:
+    """Return the ways on with a step whose end is not known, as the text after ``Next:``.
 
     :param statement: how many operations of its body are known to be committed.
+    :param direction: what did not end; a downgrade cannot go on half-way.
     """
     command = f"flask db resolve {revision} {phase}"
+    if direction == "downgrade":
+        return (
+            "look at the database, then one of\n"
+            f"  {command} --restart --reason TEXT     counts it as done: restore it by hand first, then undo it\n"
+            f"  {command} --mark-done --reason TEXT   counts it as undone: finish that by hand first"
+        )
     return (
         "look at the database, then one of\n"
         f"  {command} --resume --reason TEXT      passes over the first {counted(statement, 'operation')} of the body\n"
@@ -631,6 +638,8 @@ def simulate(graph: Graph, history: History, actions: Iterable[Action], *, direc
         if action.step is not None:
             own = rows.setdefault(action.step.revision, {})
             own.pop(action.step.phase, None)
+            if direction == "downgrade" and not graph[action.step.revision].downgrade.phased:
+                own.clear()
             if direction == "upgrade":
                 own[action.step.phase] = Record(action.step.revision, action.step.phase)
         for name in action.passes:
@@ -678,7 +687,7 @@ def plan_downgrade(
         if name in complete and name not in reopened:
             continue
         if phase is None and name in complete and not graph[name].downgrade.phased:
-            actions.append(_undo_whole(graph[name], history.bind))
+            actions.append(_undo_whole(graph[name], history.bind, tuple(done.get(name, ()))))
         else:
             actions += _undo(history.bind, name, done[name], phase, complete=name in complete)
     return Plan("downgrade", phase, tuple(actions))
@@ -775,11 +784,15 @@ def _reopened(
     return reopened
 
 
-def _undo_whole(revision: Revision, bind: str) -> Action:
-    """Return the one action that undoes a complete revision with an undivided ``downgrade()``."""
+def _undo_whole(revision: Revision, bind: str, done: tuple[str, ...]) -> Action:
+    """Return the one action that undoes a complete revision with an undivided ``downgrade()``.
+
+    Its other phases are recorded as done until it has ended: if it fails, the revision can be completed again.
+    """
     phases = revision.downgrade.phases(bind)
     step = Step(bind, revision.id, phases[0]) if phases else None
-    return Action(bind, step, reopens=revision.id)
+    others = tuple(phase for phase in done if step is not None and phase != step.phase)
+    return Action(bind, step, reopens=revision.id, remains=others)
 
 
 def _undo(bind: str, name: str, done: tuple[str, ...], phase: str | None, *, complete: bool) -> list[Action]:

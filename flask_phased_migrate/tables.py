@@ -38,7 +38,7 @@ def build_tables(
     ledger = sa.Table(
         version_table + LEDGER_SUFFIX,
         metadata,
-        sa.Column("revision", sa.String(32), primary_key=True),
+        sa.Column("revision", sa.String(255), primary_key=True),
         sa.Column("phase", sa.String(64), primary_key=True),
         sa.Column("status", sa.String(16), nullable=False),
         sa.Column("statement", sa.Integer, nullable=False),
@@ -55,7 +55,7 @@ def build_tables(
         metadata,
         sa.Column("id", sa.Integer, sa.Identity(), primary_key=True, autoincrement=True),
         sa.Column("run_id", sa.String(36)),
-        sa.Column("revision", sa.String(32)),
+        sa.Column("revision", sa.String(255)),
         sa.Column("phase", sa.String(64)),
         sa.Column("operation", sa.String(16), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),

@@ -286,7 +286,7 @@ def test_mysql_counts_an_operation_of_several_statements_as_one(on_mysql: Runs) 
             'op.execute("INSERT INTO nowhere VALUES (1)")',
         ),
     )
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         on_mysql.upgrade()
     assert on_mysql.ledger() == [("1", "before-deploy", "failed", 1)]
 
@@ -522,7 +522,7 @@ def test_a_generator_is_resumed_inside_its_segment(on_mysql: Runs) -> None:
             op.bulk_insert(first, [{"id": 2}])
         """,
     )
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         on_mysql.upgrade()
     assert on_mysql.ledger() == [("1", "before-deploy", "done", 0), ("1", "final", "failed", 1)]
     query(on_mysql.site.url, "CREATE TABLE nowhere (id integer)")
@@ -544,7 +544,7 @@ def test_a_batch_block_is_one_operation_with_what_is_inside_it(on_mysql: Runs) -
             'op.execute("INSERT INTO nowhere VALUES (1)")',
         ),
     )
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         on_mysql.upgrade()
     query(on_mysql.site.url, "CREATE TABLE nowhere (id integer)")
     on_mysql.upgrade()
@@ -716,7 +716,7 @@ def test_a_select_with_an_effect_in_an_autocommit_block_is_not_repeated(on_postg
             'op.execute("INSERT INTO nowhere VALUES (1)")',
         ),
     )
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         on_postgresql.upgrade()
     query(on_postgresql.site.url, "CREATE TABLE nowhere (id integer)")
     on_postgresql.upgrade()
@@ -733,7 +733,7 @@ def test_an_autocommit_block_that_fails_first_leaves_what_was_committed_before_i
             '    op.execute("INSERT INTO nowhere VALUES (1)")',
         ),
     )
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         runs.upgrade()
     assert (runs.tables(), runs.ledger()) == ({"a"}, [("1", "before-deploy", "failed", 1)])
 
@@ -749,7 +749,7 @@ def test_a_body_that_executes_commit_is_resumed_after_it(on_both_psycopgs: Runs)
             'op.execute("INSERT INTO nowhere VALUES (1)")',
         ),
     )
-    with pytest.raises(StepFailed, match=r"Its first \d operations are committed"):
+    with pytest.raises(StepFailed, match=r"Its first (operation is|\d operations are) committed"):
         on_both_psycopgs.upgrade()
     assert "a" in on_both_psycopgs.tables()
     query(on_both_psycopgs.site.url, "CREATE TABLE nowhere (id integer)")
@@ -782,7 +782,7 @@ def test_a_failure_after_a_commit_of_the_body_does_not_pretend_to_have_left_noth
             'op.execute("INSERT INTO nowhere VALUES (1)")',
         ),
     )
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         transactional.upgrade()
     assert (transactional.tables(), transactional.ledger()) == ({"a"}, [("1", "before-deploy", "failed", 1)])
 
@@ -1076,7 +1076,7 @@ def test_a_failed_script_is_run_again_and_what_came_before_it_is_not(runs: Runs)
 def test_a_script_that_succeeded_is_not_run_again(runs: Runs) -> None:
     runs.site.write("migrations/fix.sh", "echo run >> runs.txt\n")
     runs.site.revision("1", None, body('op.execute_script("fix.sh")', 'op.execute("INSERT INTO nowhere VALUES (1)")'))
-    with pytest.raises(StepFailed, match="Its first 1 operations are committed"):
+    with pytest.raises(StepFailed, match="Its first operation is committed"):
         runs.upgrade()
     query(runs.site.url, "CREATE TABLE nowhere (id integer)")
     runs.upgrade()
@@ -1365,3 +1365,101 @@ def test_a_half_undone_step_is_settled_as_a_downgrade(
         on_mysql.resolve("1", "before-deploy", "resume")
     on_mysql.resolve("1", "before-deploy", action)
     assert (on_mysql.ledger(), on_mysql.version()) == (ledger, version)
+
+
+def test_an_operation_that_fails_and_is_caught_makes_the_place_unknown(on_mysql: Runs) -> None:
+    on_mysql.site.revision(
+        "1",
+        None,
+        body(
+            "op.create_table('a', sa.Column('n', sa.Integer))",
+            "op.execute('INSERT INTO a VALUES (0)')",
+            "try:\n    op.execute('DROP TABLE nowhere')\nexcept Exception:\n    pass",
+            "op.execute('UPDATE a SET n = n + 1')",
+            "op.execute('ALTER TABLE nowhere ADD x INTEGER')",
+        ),
+    )
+    with pytest.raises(StepFailed, match="Part of it is in the database"):
+        on_mysql.upgrade()
+    with pytest.raises(StepInterrupted):
+        on_mysql.upgrade()
+    assert query(on_mysql.site.url, "SELECT n FROM a") == [(1,)]
+
+
+def test_set_statement_of_mariadb_is_no_session_setting(on_mysql: Runs) -> None:
+    on_mysql.site.revision(
+        "1",
+        None,
+        body(
+            CREATE.format("a"),
+            "op.execute('INSERT INTO a VALUES (0)')",
+            "op.execute('SET STATEMENT max_statement_time=10 FOR UPDATE a SET id = id + 1')",
+            CREATE.format("b"),
+            "op.execute('INSERT INTO nowhere VALUES (1)')",
+        ),
+    )
+    for _ in range(2):
+        with pytest.raises((StepFailed, StepInterrupted)):
+            on_mysql.upgrade()
+    assert query(on_mysql.site.url, "SELECT id FROM a") == [(1,)]
+
+
+def test_a_commit_inside_a_text_is_not_run_twice(project: Callable[..., Site], postgresql_url: str) -> None:
+    site = project(postgresql_url)
+    site.revision("1", None, body("op.execute('CREATE TABLE a (n INTEGER)')", "op.execute('INSERT INTO a VALUES (0)')"))
+    site.revision("2", "1", body("op.execute('UPDATE a SET n = n + 1; COMMIT')", "op.execute('SELECT * FROM nowhere')"))
+    with site.app() as app:
+        migrate = app.extensions["migrate"].migrate
+        for _ in range(2):
+            with pytest.raises((StepFailed, StepInterrupted)):
+                migrate.upgrade()
+    assert query(site.url, "SELECT n FROM a") == [(1,)]
+
+
+def test_an_undivided_downgrade_that_fails_can_be_completed_again(on_mysql: Runs) -> None:
+    phases = body(CREATE.format("a")) + (
+        '\n\n@upgrade.phase("final")\ndef upgrade_final():\n    op.execute("INSERT INTO a VALUES (1)")\n'
+    )
+    on_mysql.site.revision("1", None, phases + '\n\ndef downgrade():\n    op.execute("DROP TABLE nowhere")\n')
+    on_mysql.upgrade()
+    with pytest.raises(StepFailed), on_mysql.site.app() as app:
+        app.extensions["migrate"].migrate.downgrade(revision="base")
+    on_mysql.upgrade()
+    assert query(on_mysql.site.url, "SELECT id FROM a") == [(1,)]
+    assert (on_mysql.version(), on_mysql.ledger()) == (["1"], [])
+
+
+def test_a_changed_constant_of_the_file_stops_a_resume(on_mysql: Runs) -> None:
+    texts = ["CREATE TABLE a (n INTEGER)", "INSERT INTO nowhere VALUES (1)"]
+    loop = '@phased("before-deploy")\ndef upgrade():\n    for text in TEXTS:\n        op.execute(text)\n'
+    on_mysql.site.revision("1", None, f"TEXTS = {texts!r}\n\n{loop}")
+    with pytest.raises(StepFailed):
+        on_mysql.upgrade()
+    on_mysql.site.revision("1", None, f"TEXTS = {['CREATE TABLE b (n INTEGER)', *texts]!r}\n\n{loop}")
+    with pytest.raises(StepInterrupted, match="the revision file was changed since"):
+        on_mysql.upgrade()
+
+
+def test_a_downgrade_undoes_only_what_stands_on_its_target(project: Callable[..., Site], sqlite_url: str) -> None:
+    site = project(sqlite_url)
+    for line in "ab":
+        for number, down in ((1, None), (2, f"{line}1")):
+            site.revision(
+                f"{line}{number}",
+                down,
+                f'@phased("before-deploy")\ndef upgrade():\n    op.execute("CREATE TABLE {line}{number} (id INTEGER)")\n'
+                "\n"
+                f'@phased("before-deploy")\ndef downgrade():\n    op.execute("DROP TABLE {line}{number}")\n',
+                labels=f"line_{line}" if down is None else None,
+            )
+    with site.app() as app:
+        migrate = app.extensions["migrate"].migrate
+        migrate.upgrade(revision="a2")
+        migrate.upgrade(revision="b1")
+        migrate.downgrade(revision="a1")
+        migrate.upgrade(revision="heads", phase="before-deploy")
+        migrate.downgrade(revision="a1")
+        assert {"a1", "b1", "b2"} <= table_names(site.url)
+        assert "a2" not in table_names(site.url)
+        migrate.downgrade(revision="line_b@base")
+    assert {"a1"} == table_names(site.url) - {"alembic_version", "alembic_version_phase", "alembic_version_journal"}

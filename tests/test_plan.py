@@ -644,7 +644,7 @@ def test_a_revision_without_code_only_leaves_the_version_table() -> None:
 
 def test_an_undivided_downgrade_undoes_a_complete_phased_revision() -> None:
     one = graph(revision("1", B, F, downgrade=plain()))
-    assert down(one, history("1")).actions == (Action("default", step("1", B), reopens="1"),)
+    assert down(one, history("1")).actions == (Action("default", step("1", B), reopens="1", remains=(F,)),)
 
 
 def test_code_that_only_the_downgrade_has_is_run_of_a_complete_revision() -> None:

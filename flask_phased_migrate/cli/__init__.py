@@ -352,7 +352,7 @@ def stamp(directory: str | None, revision: Sequence[str], **options: Any) -> Non
     """
     cleared = _commands().stamp(directory, revision or ("head",), **options)
     for step in cleared:
-        say(f"{step} was in flight; the version table now counts all of {step.revision} as applied.")
+        say(f"{step} was in flight; its record is cleared.")
 
 
 @db.command()

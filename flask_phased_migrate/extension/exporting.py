@@ -20,7 +20,7 @@ from ..environment import (
 from ..errors import Refused, UsageError
 from ..graph import Revision, assign_unnamed
 from ..offline import Exporter, Markers, MigrationData, Statement, migration_data, offline_options, plan_export
-from ..plan import Plan, Step, in_flight, stamped_heads
+from ..plan import History, Plan, Step, in_flight, stamped_heads
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads
 from .running import survey
 
@@ -53,15 +53,15 @@ class Export:
         :raises Refused: if a body cannot be exported, or a revision's file makes a mistake.
         """
         start, end = split_range(request.target)
-        currents = self._current_heads(request.phase) if start == "current" else {}
+        currents = self._currents(request.phase) if start == "current" else {}
 
         def export_bind(at: Visit, project: Project, binds: frozenset[str]) -> tuple[Statement, ...]:
-            heads = currents[at.bind] if start == "current" else start_heads(project, start)
-            return _export_range(at, project, heads, end, request, markers, binds)
+            history = currents[at.bind] if start == "current" else History(at.bind, start_heads(project, start))
+            return _export_range(at, project, history, end, request, markers, binds)
 
         return self._visit(export_bind, starting_rev=None if start == "current" else start, destination_rev=end)
 
-    def _current_heads(self, phase: str | None) -> dict[str, frozenset[str]]:
+    def _currents(self, phase: str | None) -> dict[str, History]:
         histories = survey(self.project).histories
         for history in histories:
             refuse_ahead(self.project, history)
@@ -71,7 +71,7 @@ class Export:
                     f"{', '.join(flying)} is in flight on {history.bind}: the SQL of all phases would run again what "
                     "is done. Nothing was written. Type: flask db sql --phase PHASE current:head"
                 )
-        return {history.bind: history.heads for history in histories}
+        return {history.bind: history for history in histories}
 
     def stamp(self, names: Sequence[str]) -> dict[str, tuple[Statement, ...]]:
         """Return by bind the SQL that sets the version table to ``names``.
@@ -183,7 +183,7 @@ class Export:
 def _export_range(
     at: Visit,
     project: Project,
-    heads: frozenset[str],
+    history: History,
     end: str,
     request: Request,
     markers: Markers,
@@ -191,9 +191,10 @@ def _export_range(
 ) -> tuple[Statement, ...]:
     graph, direction = project.graph, request.direction
     find = revisions_up_to if direction == "upgrade" else revisions_down_to
+    heads = history.heads
     covered = find(project.script, end, sorted(heads))
     plan, before = plan_export(
-        graph, project.phases, at.bind, heads, covered, direction=direction, phase=request.phase, binds=binds
+        graph, project.phases, history, covered, direction=direction, phase=request.phase, binds=binds
     )
     exporter = Exporter(at, graph, project.phases)
     if request.phase is not None:

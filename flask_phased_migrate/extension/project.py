@@ -138,34 +138,69 @@ def _plan_upgrade(project: Project, history: History, request: Request, binds: C
         covered,
         phase=request.phase,
         through=request.through,
-        target=request.target,
+        target=_typed(request, "" if request.target == "head" else request.target) or "head",
         binds=binds,
     )
+
+
+def _typed(request: Request, target: str) -> str:
+    """Return what a proposed command needs besides its phase: the bind and the target."""
+    return " ".join(filter(None, [f"--bind {request.bind}" if request.bind else "", target]))
 
 
 def _plan_downgrade(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
     flying = in_flight(project.graph, history)
     if flying and request.target.startswith("-"):
-        at = ", ".join(sorted(history.heads)) or "base"
         phase = "" if request.phase is None else f" --phase {request.phase}"
+        at = sorted(history.heads) or ["base"]
+        command = f"flask db downgrade{phase} {_typed(request, at[0])}   (undoes what is in flight)"
         raise Refused(
             f"Nothing was executed: {', '.join(flying)} is in flight on {history.bind}, so it is not clear where one "
-            f"revision back ('{request.target}') is. Name the revision to go back to.\n"
-            f"Next: flask db downgrade{phase} {at}   (undoes what is in flight)"
+            f"revision back ('{request.target}') is. Name the revision to go back to."
+            + (f"\nNext: {command}" if len(at) == 1 else "")
         )
-    covered = set(revisions_down_to(project.script, request.target, sorted(history.heads)))
-    covered |= _flying_after(project, flying, request.target)
+    complete = revisions_down_to(project.script, request.target, sorted(history.heads))
+    covered = {*complete, *_flying_after(project, flying, request.target, complete)}
     return plan_downgrade(
-        project.graph, history, project.phases, covered, phase=request.phase, target=request.target, binds=binds
+        project.graph,
+        history,
+        project.phases,
+        covered,
+        phase=request.phase,
+        target=_typed(request, _landing(project, history, request.target, complete)),
+        binds=binds,
     )
 
 
-def _flying_after(project: Project, flying: Sequence[str], target: str) -> set[str]:
-    """Return the revisions in flight that a downgrade to ``target`` undoes: all that it does not keep."""
+def _landing(project: Project, history: History, target: str, undone: Collection[str]) -> str:
+    """Return a relative target as the id it stands for, where that is one: it means the same when typed later."""
+    if not target.startswith("-"):
+        return target
+    kept = project.graph.closure(head for head in history.heads if head in project.graph) - set(undone)
+    heads = [name for name in kept if not any(project.graph.is_ancestor(name, other) for other in kept)]
+    return heads[0] if len(heads) == 1 else target if heads else "base"
+
+
+def _flying_after(project: Project, flying: Sequence[str], target: str, complete: Collection[str]) -> set[str]:
+    """Return the revisions in flight that a downgrade to ``target`` undoes: those that stand on it, or on what
+    it undoes; for ``LABEL@base`` those of that line; for ``base`` all."""
     if not flying:
         return set()
-    kept = project.graph.closure(resolve_revisions(project.script, target)) if target != "base" else frozenset()
-    return {name for name in flying if name not in kept}
+    if target == "base":
+        return set(flying)
+    graph = project.graph
+    below = {*complete, *resolve_revisions(project.script, target)}
+    label = target.partition("@")[0] if "@" in target else None
+    return {
+        name
+        for name in flying
+        if any(graph.is_ancestor(other, name) for other in below)
+        or (label is not None and target.endswith("@base") and _has_label(graph, name, label))
+    }
+
+
+def _has_label(graph: Graph, name: str, label: str) -> bool:
+    return any(label in graph[other].labels for other in (name, *graph.ancestors(name)))
 
 
 def refuse_ahead(project: Project, history: History) -> None:

@@ -14,9 +14,7 @@ from ..dialects import Adapter, LockName, adapter_for, run_lock
 from ..environment import BINDS_KEY, Visit, run_environment, stdout_to_stderr
 from ..errors import LockHeld, UsageError
 from ..executor import Effects, Executor, end_reading
-from ..graph import Graph, assign_unnamed
-from ..operations import BodyRunner
-from ..phases import segment_problem
+from ..graph import assign_unnamed
 from ..plan import History, Plan, Step, stamped_heads
 from ..recorder import Execution, Recorder, Runner, read_history, read_journal
 from ..tables import Tables
@@ -48,7 +46,7 @@ class SurveyedBind:
 
 @dataclass(frozen=True)
 class Survey:
-    """All binds in env.py's order, and the project with what only env.py or a body can tell of its graph."""
+    """All binds in env.py's order, and the project with what only env.py can tell of its graph."""
 
     binds: tuple[SurveyedBind, ...]
     project: Project
@@ -62,7 +60,6 @@ class Survey:
 def survey(project: Project, **options: Any) -> Survey:
     """Return what each bind's tables say. Writes nothing and takes no lock."""
     binds: list[SurveyedBind] = []
-    problems: dict[str, str] = {}
     known: set[str] = set()
 
     def visit(found: Visit) -> None:
@@ -73,36 +70,10 @@ def survey(project: Project, **options: Any) -> Survey:
         name = adapter.lock_name(engine, tables.version.name, tables.version.schema)
         binds.append(SurveyedBind(history, tables, engine, adapter, name))
         end_reading(found.connection)
-        problems.update(_segment_problems(project.graph, found))
 
     with stdout_to_stderr():
         run_environment(project.config, project.script, visit, **options)
-    graph = _with_problems(assign_unnamed(project.graph, known), problems)
-    return Survey(tuple(binds), replace(project, graph=graph))
-
-
-def _segment_problems(graph: Graph, visit: Visit) -> dict[str, str]:
-    """Return what is wrong with generators whose segments can only be counted by running them, muted."""
-    found = {}
-    for revision in graph.revisions.values():
-        for direction, bodies in (("upgrade", revision.upgrade), ("downgrade", revision.downgrade)):
-            if not bodies.uncounted or not bodies.parts:
-                continue
-            segments = BodyRunner(visit.operations).count_segments(bodies.parts[0], visit.arguments)
-            names = tuple(body.phase for body in bodies.parts)
-            if segments is not None and segments != len(names):
-                found[revision.id] = segment_problem(direction, names, segments)
-    return found
-
-
-def _with_problems(graph: Graph, problems: Mapping[str, str]) -> Graph:
-    if not problems:
-        return graph
-    revisions = dict(graph.revisions)
-    for name, problem in problems.items():
-        upgrade = replace(revisions[name].upgrade, problem=problem)
-        revisions[name] = replace(revisions[name], upgrade=upgrade)
-    return Graph(revisions)
+    return Survey(tuple(binds), replace(project, graph=assign_unnamed(project.graph, known)))
 
 
 def read_executions(
@@ -238,11 +209,11 @@ class Run:
         :raises UsageError: if it is not interrupted, or on several binds and none is chosen.
         """
         name = one_revision(self.project, revision)
-        self.project.phases.index(phase)
         found = survey(self.project, **self.options)
         chosen = choose_histories(found.histories, bind)
         interrupted = [item for item in chosen if _is_interrupted(item, name, phase)]
         if not interrupted:
+            self.project.phases.index(phase)
             raise UsageError(f"{name} {phase} is not interrupted: nothing to resolve. Look at: flask db status")
         if len(interrupted) > 1:
             names = ", ".join(item.bind for item in interrupted)
@@ -300,10 +271,11 @@ class Run:
                     heads = frozenset()
                 after = stamped_heads(graph, heads, targets)
                 recorder.move_pointer(heads, after)
-                kept = graph.closure(name for name in after if name in graph)
-                cleared.extend(Step(at.bind, *key) for key in sorted(history.records) if key[0] in kept)
-                for covered in sorted(kept):
-                    recorder.forget(covered)
+                # A purge begins anew: what was in flight is forgotten too. Rows of strangers are never deleted.
+                covered = graph.revisions if purge else graph.closure(name for name in after if name in graph)
+                cleared.extend(Step(at.bind, *key) for key in sorted(history.records) if key[0] in covered)
+                for revision in dict.fromkeys(step.revision for step in cleared if step.bind == at.bind):
+                    recorder.forget(revision)
                 stamped: list[str | None] = [*sorted(after)]
                 for name in stamped or [None]:
                     recorder.insert_execution("stamp", name, None, "done")
