@@ -1444,14 +1444,9 @@ def test_a_downgrade_undoes_only_what_stands_on_its_target(project: Callable[...
     site = project(sqlite_url)
     for line in "ab":
         for number, down in ((1, None), (2, f"{line}1")):
-            site.revision(
-                f"{line}{number}",
-                down,
-                f'@phased("before-deploy")\ndef upgrade():\n    op.execute("CREATE TABLE {line}{number} (id INTEGER)")\n'
-                "\n"
-                f'@phased("before-deploy")\ndef downgrade():\n    op.execute("DROP TABLE {line}{number}")\n',
-                labels=f"line_{line}" if down is None else None,
-            )
+            undo = f'@phased("before-deploy")\ndef downgrade():\n    op.execute("DROP TABLE {line}{number}")\n'
+            make = body(f'op.execute("CREATE TABLE {line}{number} (id INTEGER)")')
+            site.revision(f"{line}{number}", down, f"{make}\n\n{undo}", labels=f"line_{line}" if down is None else None)
     with site.app() as app:
         migrate = app.extensions["migrate"].migrate
         migrate.upgrade(revision="a2")
