@@ -184,17 +184,17 @@ class Exporter:
         return tuple(self.statements)
 
     def export_stamp(self, heads: frozenset[str], after: frozenset[str]) -> tuple[Statement, ...]:
-        """Return the SQL that turns the version table's rows from ``heads`` into ``after``; none if they are equal."""
-        if heads == after:
-            return ()
-        if self.visit.context.impl.transactional_ddl:
+        """Return the SQL that turns the version table's rows from ``heads`` into ``after``."""
+        framed = self.visit.context.impl.transactional_ddl
+        if framed:
             self._begin()
-        if not heads:
-            self._bookkeeping(CreateTable(self.visit.tables.version))
-        self._add("comment", f"-- Running stamp_revision {', '.join(sorted(heads))} -> {', '.join(sorted(after))}")
-        for statement in pointer_move(self.visit.tables, heads, after):
-            self._bookkeeping(statement)
-        if self.visit.context.impl.transactional_ddl:
+        if heads != after:
+            if not heads:
+                self._bookkeeping(CreateTable(self.visit.tables.version))
+            self._add("comment", f"-- Running stamp_revision {', '.join(sorted(heads))} -> {', '.join(sorted(after))}")
+            for statement in pointer_move(self.visit.tables, heads, after):
+                self._bookkeeping(statement)
+        if framed:
             self._commit()
         return tuple(self.statements)
 

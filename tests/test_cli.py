@@ -33,7 +33,7 @@ from flask_phased_migrate.cli import db as group
 
 BOOKKEEPING = ["alembic_version", "alembic_version_journal", "alembic_version_phase"]
 
-# The commands that DESIGN.md section 5 promises and that exist; the others come with their own issues.
+# The commands that exist.
 COMMANDS = {
     *("branches", "check", "current", "downgrade", "edit", "ensure-version", "environ", "graph", "heads", "history"),
     *("init", "journal", "list-templates", "merge", "migrate", "ready", "resolve", "revision", "show", "sql"),

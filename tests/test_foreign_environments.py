@@ -395,7 +395,7 @@ def test_env_py_that_loops_over_schemas_migrates_each_of_them(ours: Callable[[st
     query(url, "CREATE SCHEMA two")
     write(folder, "env.py", HEAD + TENANTS)
     undo = '@phased("before-deploy")\ndef downgrade():\n    pass\n'
-    write(folder, "versions/p1.py", phased("p1", "a2", STEPS + "\n\n" + undo))
+    write(folder, "versions/p1.py", phased("p1", "a2", STEPS) + "\n\n" + undo)
 
     folder.must("upgrade a2 --lock-wait 5")
     folder.must("upgrade --phase before-deploy")

@@ -1,4 +1,4 @@
-"""The layers of the package, read from its imports: DESIGN.md section 8."""
+"""The layers of the package, read from its imports: words, paper, database, edges."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ from ..errors import DatabaseUnreachable, MigrateError
 
 
 class ErrorsAsStatus:
-    """Runs a callback and turns what it raises into one message and DESIGN's exit status."""
+    """Runs a callback and turns what it raises into one message and an exit status."""
 
     def __init__(self, callback: Callable[..., Any]) -> None:
         self.callback = callback
