@@ -1,5 +1,5 @@
 # make demo    the example's history, phase by phase, on SQLite
-# make test    the tests; those that need a server or a browser are skipped where there is none
+# make test    the tests; those that need a server are skipped where there is none
 # make docs    the documentation, in docs/_build/html
 # make lint    ruff and mypy
 # make clean   removes what these made
