@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from support import Site, fresh_database, make_site
+
+# Tests rewrite revision files within a second, and Python takes a cached module of the same second and size for fresh.
+sys.dont_write_bytecode = True
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])
