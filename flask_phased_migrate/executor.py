@@ -247,8 +247,8 @@ class Executor:
     def _record_place(self, step: Step, progress: Progress) -> None:
         """Write where the step stopped into the ledger, if the ledger knows of it or has to."""
         if progress.boundary is None:
-            if not progress.recorded and progress.stored == 0:
-                self.recorder.record_status(step, "running", started_at=self.step_began)
+            if not progress.recorded:
+                self.recorder.record_status(step, "running", statement=progress.stored, started_at=self.step_began)
         elif progress.recorded or progress.boundary != progress.stored:
             self._record_boundary(step, progress.boundary)
 
@@ -318,6 +318,7 @@ class Progress:
         # Not committed: statements that the body sent by itself, and those of the operation that is going on.
         self._stray = False
         self._written = False
+        self._lost = False
         # Committed: part of the operation that is going on.
         self._part = False
 
@@ -331,7 +332,7 @@ class Progress:
 
     def committing(self, operations: int) -> None:
         """Note that everything so far is committed now, while ``operations`` have ended."""
-        if self._stray:
+        if self._stray or self._lost:
             self.boundary = None
         elif self.boundary is not None and not self._part:
             self.boundary = operations
@@ -352,12 +353,12 @@ class Progress:
         """Note that an operation has ended; return whether part of it is committed, so that the rest must be."""
         part, self._part, self._written = self._part or self.autocommit, False, False
         if part and self.boundary is not None:
-            self.boundary = operations
+            self.boundary = None if self._lost else operations
         return part
 
     def lost(self) -> None:
-        """Note that the count means nothing any more: the body went on after an operation that failed."""
-        self.boundary = None
+        """Note that the body went on after an operation that failed: a commit from now on has no known place."""
+        self._lost = True
 
     def failed(self) -> None:
         """Note the failure: part of an operation may be committed."""
@@ -392,10 +393,8 @@ class StepOperations:
             sa.event.listen(self.executor.connection, name, function)
         try:
             yield
-        except BaseException as error:
+        except BaseException:
             self.progress.failed()
-            if self.runner.broken_by not in (None, error):
-                self.progress.lost()
             raise
         finally:
             for name, function in self._listeners():

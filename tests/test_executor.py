@@ -1459,3 +1459,45 @@ def test_a_downgrade_undoes_only_what_stands_on_its_target(project: Callable[...
         assert "a2" not in table_names(site.url)
         migrate.downgrade(revision="line_b@base")
     assert {"a1"} == table_names(site.url) - {"alembic_version", "alembic_version_phase", "alembic_version_journal"}
+
+
+def test_a_caught_error_and_a_rollback_leave_nothing(project: Callable[..., Site], sqlite_url: str) -> None:
+    site = project(sqlite_url)
+    path = site.revision(
+        "1",
+        None,
+        body(
+            CREATE.format("a"),
+            "try:\n    op.execute('DROP TABLE nowhere')\nexcept Exception:\n    pass",
+            CREATE.format("b"),
+            "op.execute('INSERT INTO nowhere VALUES (1)')",
+        ),
+    )
+    with site.app() as app:
+        with pytest.raises(StepFailed, match="Nothing of this step is left"):
+            app.extensions["migrate"].migrate.upgrade()
+        mend(path, "INSERT INTO nowhere VALUES (1)", "INSERT INTO a VALUES (1)")
+        app.extensions["migrate"].migrate.upgrade()
+    assert {"a", "b"} <= table_names(site.url)
+
+
+def test_a_resumed_step_that_commits_by_itself_and_fails_is_not_repeated(
+    project: Callable[..., Site], postgresql_url: str
+) -> None:
+    site = project(postgresql_url)
+    block = "with op.get_context().autocommit_block():\n    op.execute('CREATE TABLE a (n INTEGER)')\n"
+    block += "    op.execute('INSERT INTO a VALUES (0)')"
+    own = "if op.get_bind().execute(sa.text('SELECT count(*) FROM a')).scalar():\n"
+    own += "    op.get_bind().execute(sa.text('UPDATE a SET n = n + 1; COMMIT'))"
+    site.revision(
+        "1", None, body(block, "op.execute('SELECT * FROM gate')", own, "op.execute('SELECT * FROM nowhere')")
+    )
+    with site.app() as app:
+        migrate = app.extensions["migrate"].migrate
+        with pytest.raises(StepFailed):
+            migrate.upgrade()
+        query(site.url, "CREATE TABLE gate (n INTEGER)")
+        for _ in range(2):
+            with pytest.raises((StepFailed, StepInterrupted)):
+                migrate.upgrade()
+    assert query(site.url, "SELECT n FROM a") == [(1,)]
