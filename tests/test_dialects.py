@@ -77,7 +77,7 @@ def test_a_lock_is_held_by_one_and_seen_by_all(database_url: str) -> None:
     before = is_locked()
     with run_lock(adapter, engine, name, wait_s=0) as first, run_lock(adapter, engine, name, wait_s=0) as second:
         held = is_locked()
-    assert (before, first, second, held, is_locked()) == (False, True, False, True, False)
+    assert (before, first.taken, second.taken, held, is_locked()) == (False, True, False, True, False)
 
 
 def test_waiting_for_a_lock_ends_at_its_deadline(sqlite_url: str) -> None:

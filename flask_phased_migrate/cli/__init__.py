@@ -37,6 +37,7 @@ from .group import (
     global_options,
     new_revision_options,
     store_globals,
+    timeout_options,
 )
 from .printing import (
     bind_json,
@@ -196,7 +197,7 @@ def merge(directory: str | None, revisions: Sequence[str], **options: Any) -> No
 @click.option("--through", is_flag=True, help="With --phase: run every phase up to it, one after the other.")
 @PLAN
 @BIND
-@LOCK_WAIT
+@timeout_options
 @OPERATOR
 @JSON
 @click.argument("revision", default="head")
@@ -251,7 +252,7 @@ def _check_target(revision: str, direction: str, sql: bool) -> None:
 @PHASE
 @PLAN
 @BIND
-@LOCK_WAIT
+@timeout_options
 @OPERATOR
 @JSON
 @click.argument("revision", default="-1")
