@@ -89,7 +89,7 @@ def test_waiting_for_a_lock_ends_at_its_deadline(sqlite_url: str) -> None:
     with run_lock(adapter, engine, name, wait_s=0), run_lock(
         adapter, engine, name, wait_s=1.0, sleep=naps.append, clock=lambda: next(moments)
     ) as taken:  # fmt: skip
-        assert taken is False
+        assert taken.taken is False
     assert naps == [0.2, pytest.approx(0.1)]
 
 
