@@ -10,6 +10,7 @@ import re
 import socket
 import traceback as tracebacks
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from .dialects import adapter_for
 from .plan import History, Record, Step
-from .tables import Tables, ledger_forget, pointer_move
+from .tables import Tables, pointer_changes
 
 Operation = Literal["upgrade", "downgrade", "resume", "skip", "stamp", "script", "backfill"]
 Status = Literal["running", "done", "failed", "interrupted"]
@@ -210,11 +211,22 @@ class Recorder:
         self.tables = tables
         self.runner = runner
         self._known: set[tuple[str, str]] | None = None if records is None else set(records)
+        self._writer = Writer(connection, tables)
         password = connection.engine.url.password
         self.secrets = (str(password),) if password else ()
 
+    @contextmanager
+    def together(self) -> Iterator[Writer]:
+        """Send what is written in the block at its end, in as few statements as the engine needs.
+
+        Gives the writer, which knows then the id of the journal row that was inserted.
+        """
+        with self._writer.gathering():
+            yield self._writer
+
     def reread(self) -> None:
         """Ask again which rows the ledger has, after a transaction was rolled back."""
+        self._writer.forget()
         if self._known is not None:
             ledger = self.tables.ledger
             self._known = {(row[0], row[1]) for row in self.connection.execute(sa.select(*ledger.primary_key))}
@@ -234,6 +246,8 @@ class Recorder:
                 if table.name not in there:
                     table.create(self.connection, checkfirst=False)
 
+    # -- journal ------------------------------------------------------------------------------------
+
     def record_began(self, operation: Operation, revision: str | None, phase: str | None) -> int:
         """Write a ``running`` row into the journal, in a transaction of its own; return its id."""
         with self.connection.begin():
@@ -242,29 +256,30 @@ class Recorder:
     def insert_execution(
         self, operation: Operation, revision: str | None, phase: str | None, status: Status, error: str | None = None
     ) -> int:
-        """Write a row into the journal as part of the caller's transaction; return its id."""
+        """Write a row into the journal as part of the caller's transaction; return its id.
+
+        Inside :meth:`together` the id is known at the end of the block only, and 0 is returned.
+        """
         moment = now()
-        result = self.connection.execute(
-            sa.insert(self.tables.journal).values(
-                run_id=self.runner.run_id,
-                revision=revision,
-                phase=phase,
-                operation=operation,
-                status=status,
-                started_at=moment,
-                finished_at=None if status == "running" else moment,
-                duration_ms=None if status == "running" else 0,
-                host=self.runner.host,
-                pid=self.runner.pid,
-                session=adapter_for(self.connection.dialect.name).session_id(self.connection),
-                operator=self.runner.operator,
-                app_version=self.runner.app_version,
-                error=None if error is None else shorten(error),
-            )
+        ended = status != "running"
+        self._writer.write(
+            "insert execution",
+            run_id=self.runner.run_id,
+            revision=revision,
+            phase=phase,
+            operation=operation,
+            status=status,
+            started_at=moment,
+            finished_at=moment if ended else None,
+            duration_ms=0 if ended else None,
+            host=self.runner.host,
+            pid=self.runner.pid,
+            session=adapter_for(self.connection.dialect.name).session_id(self.connection),
+            operator=self.runner.operator,
+            app_version=self.runner.app_version,
+            error=None if error is None else shorten(error),
         )
-        key = result.inserted_primary_key
-        assert key is not None
-        return int(key[0])
+        return self._writer.inserted
 
     def record_ended(
         self,
@@ -281,21 +296,17 @@ class Recorder:
         :param started_at: where the row was written before its step began.
         :param traceback: whether to store one; it needs room.
         """
-        journal = self.tables.journal
-        began = {} if started_at is None else {"started_at": started_at}
-        self.connection.execute(
-            sa.update(journal)
-            .where(journal.c.id == id_)
-            .values(
-                status=status,
-                finished_at=now(),
-                duration_ms=round(duration_s * 1000),
-                error=None if error is None else shorten(describe_error(error, *self.secrets)),
-                traceback=shorten(describe_traceback(error, *self.secrets))
-                if error is not None and traceback
-                else None,
-                **began,
-            )
+        moment = now()
+        dated = {} if started_at is None else {"started_at": started_at}
+        self._writer.write(
+            "date execution" if dated else "end execution",
+            **dated,
+            id=id_,
+            status=status,
+            finished_at=moment,
+            duration_ms=round(duration_s * 1000),
+            error=None if error is None else shorten(describe_error(error, *self.secrets)),
+            traceback=shorten(describe_traceback(error, *self.secrets)) if error is not None and traceback else None,
         )
 
     def execution_status(self, id_: int) -> str | None:
@@ -319,6 +330,8 @@ class Recorder:
             sa.update(journal).where(journal.c.id.in_(ids)).values(status="interrupted", finished_at=now(), error=words)
         )
 
+    # -- ledger and version table -------------------------------------------------------------------
+
     def record_status(
         self,
         step: Step,
@@ -329,24 +342,22 @@ class Recorder:
         started_at: datetime | None = None,
     ) -> None:
         """Write the ledger row of a step, whatever was there, as part of the caller's transaction."""
-        ledger, key = self.tables.ledger, (step.revision, step.phase)
+        key = (step.revision, step.phase)
         moment = now()
-        values = {
-            "status": status,
-            "statement": statement,
-            "checksum": checksum,
-            "run_id": self.runner.run_id,
-            "started_at": started_at or moment,
-            "finished_at": moment if status == "done" else None,
-        }
         if self._known is None:
             self.forget(*key)
-        if self._known is not None and key in self._known:
-            self.connection.execute(
-                sa.update(ledger).where(ledger.c.revision == key[0], ledger.c.phase == key[1]).values(**values)
-            )
-        else:
-            self.connection.execute(sa.insert(ledger).values(revision=key[0], phase=key[1], **values))
+        there = self._known is not None and key in self._known
+        self._writer.write(
+            "update record" if there else "insert record",
+            revision=step.revision,
+            phase=step.phase,
+            status=status,
+            statement=statement,
+            checksum=checksum,
+            run_id=self.runner.run_id,
+            started_at=started_at or moment,
+            finished_at=moment if status == "done" else None,
+        )
         if self._known is not None:
             self._known.add(key)
 
@@ -357,19 +368,158 @@ class Recorder:
             if not gone:
                 return
             self._known -= gone
-        self.connection.execute(ledger_forget(self.tables, revision, phase))
+        if phase is None:
+            self._writer.write("delete records", revision=revision)
+        else:
+            self._writer.write("delete record", revision=revision, phase=phase)
 
     def move_pointer(self, before: frozenset[str], after: frozenset[str]) -> None:
         """Change the version table's rows, as part of the caller's transaction.
 
         :raises RuntimeError: if a row that must be there is not: somebody else moved it.
         """
-        for statement in pointer_move(self.tables, before, after):
-            result = self.connection.execute(statement)
-            if self.connection.dialect.supports_sane_rowcount and result.rowcount not in (1, -1):
+        for kind, values in pointer_changes(before, after):
+            self._writer.write(kind, **values)
+
+
+class Writer:
+    """Sends the statements of the bookkeeping; several as one where the engine can.
+
+    A statement is a ``kind`` and the values of its columns. PostgreSQL takes several changes as one statement with a
+    common table expression each, which all see the tables as they were before: so a row is changed once in it.
+    ``inserted`` is the id of the journal row that was written last.
+    """
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        self.connection = connection
+        self.tables = tables
+        self.inserted = 0
+        self._gathers = connection.dialect.name == "postgresql"
+        self._gathering = False
+        self._waiting: list[tuple[str, dict[str, Any]]] = []
+        self._made: dict[tuple[str, ...], Any] = {}
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Send what is written in the block at its end."""
+        self._gathering = self._gathers
+        try:
+            yield
+            self._send()
+        finally:
+            self._gathering = False
+            self._waiting.clear()
+
+    def forget(self) -> None:
+        """Forget what was not sent."""
+        self._waiting.clear()
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Send a statement, or keep it until the end of the block.
+
+        :raises RuntimeError: if the version table does not have the row that the statement changes.
+        """
+        if any(_is_same_place(_place(kind, values), _place(*other)) for other in self._waiting):
+            self._send()
+        self._waiting.append((kind, values))
+        if not self._gathering:
+            self._send()
+
+    def _send(self) -> None:
+        waiting, self._waiting = self._waiting, []
+        if not waiting:
+            return
+        kinds = tuple(kind for kind, _ in waiting)
+        statement = self._made.get(kinds)
+        if statement is None:
+            statement = self._made[kinds] = self._make(kinds)
+        parameters = {
+            f"{place}_{name}": value for place, (_, values) in enumerate(waiting) for name, value in values.items()
+        }
+        result = self.connection.execute(statement, parameters)
+        if len(kinds) > 1:
+            counts = tuple(result.one())
+        elif kinds == ("insert execution",):
+            counts = tuple(result.inserted_primary_key or ())
+        else:
+            counts = (result.rowcount if self.connection.dialect.supports_sane_rowcount else -1,)
+        for kind, count in zip(kinds, counts, strict=True):
+            if kind == "insert execution":
+                self.inserted = count
+            elif kind in _MOVES and count not in (1, -1):
                 raise RuntimeError(
                     f"the version table {self.tables.version.name} was changed by somebody else during this run"
                 )
+
+    def _make(self, kinds: tuple[str, ...]) -> Any:
+        if len(kinds) == 1:
+            return self._statement(kinds[0], 0)
+        counts = []
+        for place, kind in enumerate(kinds):
+            statement = self._statement(kind, place)
+            table = statement.table
+            if kind == "insert execution":
+                written = statement.returning(self.tables.journal.c.id).cte(f"change_{place}")
+                counts.append(sa.select(sa.func.max(written.c.id)).scalar_subquery())
+            else:
+                written = statement.returning(next(iter(table.c))).cte(f"change_{place}")
+                counts.append(sa.select(sa.func.count()).select_from(written).scalar_subquery())
+        return sa.select(*counts)
+
+    def _statement(self, kind: str, place: int) -> Any:
+        ledger, journal, version = self.tables.ledger, self.tables.journal, self.tables.version
+
+        def given(column: sa.Column[Any], name: str | None = None) -> sa.BindParameter[Any]:
+            return sa.bindparam(f"{place}_{name or column.name}", type_=column.type)
+
+        def all_of(table: sa.Table, *names: str) -> dict[str, sa.BindParameter[Any]]:
+            return {name: given(table.c[name]) for name in names}
+
+        if kind == "insert execution":
+            return sa.insert(journal).values(all_of(journal, *_EXECUTION_BEGINS))
+        if kind in _EXECUTION_ENDS:
+            found = journal.c.id == given(journal.c.id)
+            return sa.update(journal).where(found).values(all_of(journal, *_EXECUTION_ENDS[kind]))
+        if kind == "insert record":
+            return sa.insert(ledger).values(all_of(ledger, "revision", "phase", *_RECORD))
+        row = (ledger.c.revision == given(ledger.c.revision), ledger.c.phase == given(ledger.c.phase))
+        if kind == "update record":
+            return sa.update(ledger).where(*row).values(all_of(ledger, *_RECORD))
+        if kind == "delete record":
+            return sa.delete(ledger).where(*row)
+        if kind == "delete records":
+            return sa.delete(ledger).where(row[0])
+        number = version.c.version_num
+        if kind == "insert version":
+            return sa.insert(version).values(version_num=given(number, "after"))
+        if kind == "delete version":
+            return sa.delete(version).where(number == given(number, "before"))
+        return sa.update(version).where(number == given(number, "before")).values(version_num=given(number, "after"))
+
+
+_EXECUTION_BEGINS = (
+    *("run_id", "revision", "phase", "operation", "status", "started_at", "finished_at", "duration_ms"),
+    *("host", "pid", "session", "operator", "app_version", "error"),
+)
+_END = ("status", "finished_at", "duration_ms", "error", "traceback")
+_EXECUTION_ENDS = {"end execution": _END, "date execution": ("started_at", *_END)}
+_RECORD = ("status", "statement", "checksum", "run_id", "started_at", "finished_at")
+_MOVES = frozenset({"update version", "delete version", "insert version"})
+
+
+def _is_same_place(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    shared = min(len(one), len(other))
+    return one[:shared] == other[:shared]
+
+
+def _place(kind: str, values: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Return what a statement changes: the table and the row, or a beginning of it."""
+    table = kind.split()[1].removesuffix("s")
+    if table == "execution":
+        return (table, values.get("id"))
+    if table == "version":
+        return (table,)
+    return tuple(filter(None, (table, values["revision"], values.get("phase"))))
 
 
 # -- words ------------------------------------------------------------------------------------------

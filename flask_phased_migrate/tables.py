@@ -87,19 +87,33 @@ def ledger_forget(tables: Tables, revision: str, phase: str | None = None) -> sa
     return statement if phase is None else statement.where(ledger.c.phase == phase)
 
 
-def pointer_move(tables: Tables, before: frozenset[str], after: frozenset[str]) -> list[sa.Executable]:
-    """Return the statements that turn the version table's rows from ``before`` into ``after``.
+def pointer_changes(before: frozenset[str], after: frozenset[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return what turns the version table's rows from ``before`` into ``after``: (kind, the row before and after).
 
-    An UPDATE where a row can be kept, as Alembic does, so that two runners with the same idea collide.
+    An ``update version`` where a row can be kept, as Alembic does, so that two runners with the same idea collide.
     """
-    version = tables.version
     removed, added = sorted(before - after), sorted(after - before)
-    statements: list[sa.Executable] = []
-    column = version.c.version_num
+    changes = []
     if removed and added:
-        statements.append(sa.update(version).values(version_num=added.pop(0)).where(column == removed.pop()))
-    statements = [sa.delete(version).where(column == name) for name in removed] + statements
-    return statements + [sa.insert(version).values(version_num=name) for name in added]
+        changes.append(("update version", {"after": added.pop(0), "before": removed.pop()}))
+    changes = [("delete version", {"before": name}) for name in removed] + changes
+    return changes + [("insert version", {"after": name}) for name in added]
+
+
+def pointer_move(tables: Tables, before: frozenset[str], after: frozenset[str]) -> list[sa.Executable]:
+    """Return the statements that turn the version table's rows from ``before`` into ``after``."""
+    version = tables.version
+    statements: list[sa.Executable] = []
+    for kind, row in pointer_changes(before, after):
+        if kind == "insert version":
+            statements.append(sa.insert(version).values(version_num=row["after"]))
+            continue
+        found = version.c.version_num == row["before"]
+        if kind == "delete version":
+            statements.append(sa.delete(version).where(found))
+        else:
+            statements.append(sa.update(version).values(version_num=row["after"]).where(found))
+    return statements
 
 
 # -- the clock ---------------------------------------------------------------------------------------

@@ -338,11 +338,14 @@ class Executor:
                 with operations.installed():
                     runner.run(body, self.visit.arguments)
             self.timeouts.own = False
-            self._finish(action, step)
-            self.recorder.record_ended(
-                execution.id, "done", self.effects.clock() - execution.began_s, started_at=self.step_began
-            )
-            upcoming = self._begin_next(following)
+            with self.recorder.together() as written:
+                self._finish(action, step)
+                self.recorder.record_ended(
+                    execution.id, "done", self.effects.clock() - execution.began_s, started_at=self.step_began
+                )
+                upcoming = self._begin_next(following)
+            if upcoming is not None:
+                upcoming.id = written.inserted
             progress.ending = True
         return upcoming
 

@@ -164,6 +164,8 @@ class StepOperations:
         self._unknown: StepInterrupted | None = None
         self._stored_astray = False
         self._silent = False
+        # Whether a transaction may be open at the server: a step begins without one where DDL ends it anyway.
+        self._open = progress.transactional
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -245,8 +247,10 @@ class StepOperations:
                 self.progress.has_lost_its_place and not self._stored_astray
             ):
                 self._store(self.runner.committed)
-            # The engine would do it anyway, and for a few statements only we do: now it is certain.
-            self.connection.connection.commit()
+            if self._open:
+                # The engine would do it anyway, and for a few statements only we do: now it is certain.
+                self.connection.connection.commit()
+                self._open = False
         else:
             self._store_astray(writes=writes)
         self.progress.committing(self.runner.committed)
@@ -261,6 +265,7 @@ class StepOperations:
         if self._silent:
             return
         self.progress.in_flight = self.progress.sent = False
+        self._open = True
         self.executor.watch.answered()
         word = first_word(statement)
         if word in _COMMITS or self._ends_for_pragma(statement):
@@ -402,7 +407,7 @@ class StepOperations:
                 checksum=self.checksum,
                 started_at=self.executor.step_began,
             )
-        self.progress.recorded = True
+        self.progress.recorded = self._open = True
         self.progress.stored = operations
 
     @contextmanager
