@@ -319,9 +319,12 @@ class Migrate:
         report: Callable[[Event], None] | None = None,
         command: str | None = None,
     ) -> Plan:
+        from ..signals import signalling
+
         project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
         run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
-        return run.execute(request, report or _ignore, command or f"flask db {request.direction}")
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        return run.execute(request, signalling(app, report or _ignore), command or f"flask db {request.direction}")
 
     def _new_run(self, project: Project, lock_wait_s: float | None, **options: Any) -> Run:
         from ..recorder import this_runner
