@@ -36,6 +36,9 @@ from .recorder import Recorder, Runner, describe_error, now
 
 Operation = Literal["upgrade", "downgrade"]
 
+NOTHING_TO_UNDO = "nothing to undo"
+"""Detail of the event of a downgrade's step for which the revision has no code."""
+
 
 @dataclass(frozen=True)
 class Event:
@@ -118,7 +121,8 @@ class Executor:
             if isinstance(error, KeyboardInterrupt):
                 raise
             raise self._failure(step, error, progress, execution) from error
-        report(Event("done", step.bind, step, number, total, clock() - began))
+        detail = NOTHING_TO_UNDO if body is None else ""
+        report(Event("done", step.bind, step, number, total, clock() - began, detail))
         self._report_passes(action)
 
     def _run_body(self, action: Action, step: Step, body: Body | None, progress: Progress) -> None:
@@ -288,6 +292,21 @@ class Executor:
         words, name = describe_error(error, *self.recorder.secrets), type(error).__name__
         known = isinstance(error, (sa.exc.SQLAlchemyError, MigrateError)) or words.startswith(name)
         return words if known else f"{name}: {words}"
+
+    def record_skipped(self, actions: Iterable[Action], reason: str | None) -> None:
+        """Record the actions as an upgrade would have, without running a body; ``reason`` is for the journal."""
+        end_reading(self.connection)
+        self.recorder.ensure_tables()
+        with self._transaction():
+            for action in actions:
+                if action.step is not None:
+                    self.step_began = now()
+                    self._finish(action, action.step)
+                    self.recorder.insert_execution("skip", action.step.revision, action.step.phase, "done", reason)
+                    continue
+                self._move(action)
+                for revision in action.passes:
+                    self.recorder.insert_execution("skip", revision, None, "done", reason)
 
     def _report_passes(self, action: Action) -> None:
         if action.step is not None:

@@ -25,6 +25,7 @@ from .group import (
     OPERATOR,
     PHASE,
     PLAN,
+    REASON,
     REV_ID,
     SPLICE,
     SQL,
@@ -41,6 +42,7 @@ from .group import (
 from .printing import (
     bind_json,
     current_extension,
+    describe_skipped,
     journal_line,
     print_json,
     print_plan,
@@ -541,7 +543,14 @@ def trace(directory: str | None, bind: str | None, id: int) -> None:  # noqa: A0
     "--restart", "action", flag_value="restart", help="Run the whole step again; undo its traces yourself first."
 )
 @click.option("--mark-done", "action", flag_value="mark-done", help="Record the step as done; run nothing.")
-@click.option("--reason", default=None, help="Why, for the journal.")
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="N",
+    help="With --resume: go on after the first N operations of the body instead.",
+)
+@REASON
 @click.argument("revision")
 @click.argument("phase")
 def resolve(
@@ -549,6 +558,7 @@ def resolve(
     bind: str | None,
     lock_wait: float | None,
     action: str | None,
+    after: int | None,
     reason: str | None,
     revision: str,
     phase: str,
@@ -562,9 +572,49 @@ def resolve(
     if not reason:
         raise UsageError("Say why, for the journal: --reason TEXT.")
     found = current_extension().resolve(
-        directory, revision, phase, action=action, reason=reason, bind=bind, lock_wait_s=lock_wait
+        directory, revision, phase, action=action, reason=reason, bind=bind, lock_wait_s=lock_wait, after=after
     )
-    say(f"{found.revision} {phase}: {action}. Go on with: {found.command}")
+    place = "" if after is None else f" after operation {after}"
+    say(f"{found.revision} {phase}: {action}{place}. Go on with: {found.command}")
+
+
+@db.command()
+@DIRECTORY
+@PHASE
+@BIND
+@REASON
+@LOCK_WAIT
+@OPERATOR
+def skip(
+    directory: str | None, phase: str | None, bind: str | None, reason: str | None, lock_wait: float | None
+) -> None:
+    """Record the next pending step as done without running it; with --phase, the next of that phase.
+
+    Example: flask db skip --phase final --reason "done by hand"
+    """
+    found = current_extension().skip(directory, phase=phase, bind=bind, reason=reason, lock_wait_s=lock_wait)
+    say(describe_skipped(found))
+
+
+@db.command()
+@DIRECTORY
+@TAG
+@X_ARG
+@click.option("--phase", default=None, help="The last phase to run (default: all that are left).")
+@click.option("--all-phases", is_flag=True, help="Go past the boundary although MIGRATE_REQUIRE_PHASES is set.")
+@BIND
+@LOCK_WAIT
+@OPERATOR
+@JSON
+@click.argument("revision")
+def rebuild(directory: str | None, tag: str | None, x_arg: Any, revision: str, as_json: bool, **options: Any) -> None:
+    """Run what is left of a revision that failed or was interrupted, from the phase that failed.
+
+    Example: flask db rebuild 3f2a
+    """
+    if not revision.strip():
+        raise UsageError("The revision is empty. Name one, for example: flask db rebuild head")
+    run_and_show("rebuild", directory, revision, tag, x_arg, as_json, options)
 
 
 @db.command()

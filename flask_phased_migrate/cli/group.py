@@ -50,6 +50,7 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 LOCK_WAIT = click.option(
     "--lock-wait", type=click.FloatRange(min=0), default=None, help="Seconds to wait for another runner (default: 60)."
 )
+REASON = click.option("--reason", default=None, help="Why, for the journal.")
 OPERATOR = click.option("--operator", default=None, help="Who runs this, for the journal (default: the login name).")
 
 

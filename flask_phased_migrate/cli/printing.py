@@ -13,6 +13,7 @@ from flask import g
 
 if TYPE_CHECKING:
     from ..executor import Event
+    from ..extension.running import Skipped
     from ..plan import BindStatus, Direction, Plan
 
 
@@ -73,9 +74,12 @@ def command_line(direction: str, revision: str, options: Mapping[str, Any]) -> s
         words += ["--phase", options["phase"]]
     if options.get("through"):
         words += ["--through"]
+    if options.get("all_phases"):
+        words += ["--all-phases"]
     if options.get("bind"):
         words += ["--bind", options["bind"]]
-    return " ".join([*words, *([] if revision in ("head", "-1") else [revision])])
+    default = {"upgrade": "head", "downgrade": "-1"}.get(direction)
+    return " ".join([*words, *([] if revision == default else [revision])])
 
 
 class Progress:
@@ -120,7 +124,8 @@ class Progress:
         elif event.kind == "done":
             self.steps += 1
             self.seconds += event.seconds
-            self._line(f"{what} ... {event.seconds:.2f}s")
+            detail = f"{event.detail}, " if event.detail else ""
+            self._line(f"{what} ... {detail}{event.seconds:.2f}s")
         elif event.kind == "failed":
             self._line(f"{what} ... failed after {event.seconds:.2f}s")
         elif event.kind == "passed":
@@ -213,6 +218,18 @@ def bind_json(found: BindStatus) -> dict[str, Any]:
             for row in found.revisions
         ],
     }
+
+
+def describe_skipped(found: Skipped) -> str:
+    """Return what a skip recorded, what it did not run, and the command that goes on."""
+    lines = []
+    if found.step is not None:
+        lines.append(f"{found.step} is recorded as done; nothing was run.")
+    if found.scripts:
+        lines.append(f"The file runs programs ({', '.join(found.scripts)}): those of this phase were not run either.")
+    if found.completed:
+        lines.append(f"The version table has passed: {', '.join(found.completed)}")
+    return "\n".join([*lines, f"Next: {found.command}"])
 
 
 _SIGNS = {"applied": "[X]", "in-flight": "[~]", "pending": "[ ]", "missing": "[?]"}
