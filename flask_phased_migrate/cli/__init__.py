@@ -346,6 +346,7 @@ def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
 @TAG
 @click.option("--purge", is_flag=True, help="Empty the version table before stamping.")
 @BIND
+@OPERATOR
 @click.argument("revision", nargs=-1)
 def stamp(directory: str | None, revision: Sequence[str], **options: Any) -> None:
     """Set the version table to the given revisions; run nothing.
@@ -514,7 +515,7 @@ def journal(
         print_json({"executions": [{"bind": name, **row} for (name, _), row in zip(rows, columns, strict=True)]})
         return
     for name, row in rows:
-        click.echo(journal_line(name, row))
+        write_text(f"{journal_line(name, row)}\n", None)
 
 
 @db.command()
@@ -529,8 +530,10 @@ def trace(directory: str | None, bind: str | None, id: int) -> None:  # noqa: A0
     rows = current_extension().journal(directory, bind=bind, id_=id)
     if not rows:
         raise UsageError(f"The journal has no execution {id}. Look at: flask db journal")
-    for _, row in rows:
-        click.echo(row.traceback or f"Execution {id} has no traceback: it is {row.status}.")
+    for name, row in rows:
+        if len(rows) > 1:
+            say(f"Execution {id} of {name}; only this one: --bind {name}")
+        write_text(f"{row.traceback or f'Execution {id} has no traceback: it is {row.status}.'}\n", None)
 
 
 @db.command()

@@ -257,7 +257,8 @@ def print_status(found: BindStatus) -> None:
 def journal_line(bind: str, row: Any) -> str:
     began = f"{row.started_at:%Y-%m-%d %H:%M:%SZ}" if row.started_at else "-"
     took = "" if row.duration_ms is None else f" {row.duration_ms} ms"
-    who = " ".join(filter(None, [row.operator, f"on {row.host}" if row.host else None]))
+    parts = (("", row.operator), ("on ", row.host), ("pid ", row.pid), ("version ", row.app_version))
+    who = " ".join(f"{word}{value}" for word, value in parts if value)
     text = (
         f"{row.id}  {began}  {bind}  {row.operation} {row.revision or ''} {row.phase or ''}  {row.status}{took}  {who}"
     )
