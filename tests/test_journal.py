@@ -76,11 +76,11 @@ def versioned(project: MakeSite, database_url: str) -> Site:
 
 def test_every_kind_of_row_says_who_where_and_which_version(versioned: Site) -> None:
     ok(versioned, "upgrade", "1")
-    ok(versioned, "skip", "--reason", "x")
     ok(versioned, "stamp", "1")
     ok(versioned, "downgrade", "base")
+    ok(versioned, "skip", "--reason", "x")
     rows = executions(versioned)
-    assert [row["operation"] for row in rows] == ["downgrade", "stamp", "skip", "upgrade"]
+    assert [row["operation"] for row in rows] == ["skip", "downgrade", "stamp", "upgrade"]
     assert {(row["operator"], row["host"], row["pid"], row["app_version"]) for row in rows} == {
         ("ci", socket.gethostname(), os.getpid(), "2026.11+b7")
     }
