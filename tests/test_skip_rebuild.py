@@ -367,6 +367,39 @@ def test_rebuild_that_fails_again_says_how_to_go_on(failing: Site) -> None:
     assert journal(failing)[-1][:4] == ("2", "after-deploy", "upgrade", "failed")
 
 
+def test_rebuild_reruns_a_step_whose_runner_was_killed_and_left_nothing(site: Site) -> None:
+    ok(site, "upgrade", "--phase", "before-deploy")
+    query(
+        site.url,
+        "INSERT INTO alembic_version_journal (revision, phase, operation, status) "
+        "VALUES ('2', 'after-deploy', 'upgrade', 'running')",
+    )
+    ok(site, "rebuild", "2")
+    assert (version(site), ledger(site)) == (["2"], [])
+
+
+def test_rebuild_leaves_another_branch_alone(failing: Site) -> None:
+    failing.revision("side", "1", "def upgrade():\n    op.execute('SELECT 1')\n")
+    mend(failing)
+    ok(failing, "rebuild", "2")
+    assert version(failing) == ["2"]
+    ok(failing, "upgrade", "heads")
+    assert version(failing) == ["3", "side"]
+
+
+def test_skip_goes_through_branches_and_their_merge(site: Site) -> None:
+    ok(site, "upgrade")
+    site.revision("a", "2", "def upgrade():\n    op.execute('SELECT 1')\n")
+    site.revision("b", "2", "def upgrade():\n    op.execute('SELECT 1')\n")
+    site.revision("m", ("a", "b"), "def upgrade():\n    op.execute('SELECT 1')\n")
+    at = []
+    for _ in range(3):
+        ok(site, "skip")
+        at.append(version(site))
+    assert sorted(at[0] + at[1]) in (["a", "a", "b"], ["a", "b", "b"])
+    assert (at[2], [row[0] for row in journal(site)[-1:]]) == (["m"], ["m"])
+
+
 def test_rebuild_takes_part_of_an_id_or_a_symbol(failing: Site) -> None:
     mend(failing)
     ok(failing, "rebuild", "3-1")
