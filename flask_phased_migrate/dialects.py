@@ -1,4 +1,4 @@
-"""What differs between database engines: transactions, the run lock, the clock, the kinds of error.
+"""What differs between database engines: transactions, the run lock, timeouts, sessions, the kinds of error.
 
 One adapter per engine; the base class holds the careful defaults for an engine nobody has measured.
 """
@@ -6,15 +6,20 @@ One adapter per engine; the base class holds the careful defaults for an engine 
 from __future__ import annotations
 
 import hashlib
+import math
 import sqlite3
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
+
+from .errors import MigrateError
 
 POLL_INTERVAL_S = 0.2
 
@@ -37,6 +42,53 @@ class LockName:
     def number(self) -> int:
         """The digest as a signed 64-bit number."""
         return int.from_bytes(bytes.fromhex(self.digest[:16]), "big", signed=True)
+
+
+@dataclass(frozen=True)
+class Blocker:
+    """A session that keeps a lock which a statement of ours waits for."""
+
+    pid: int
+    user: str
+    state: str
+    query_start: str
+
+    def __str__(self) -> str:
+        return f"pid {self.pid}, user {self.user}, {self.state}, query started {self.query_start}"
+
+
+class LockSession(ABC):
+    """Takes the run lock, on a session of its own, and looks after the runner's other sessions from there."""
+
+    @abstractmethod
+    def attempt(self) -> bool:
+        """Try once to take the lock; return whether it is ours now."""
+
+    def is_held(self) -> bool:
+        """Return whether the lock that was taken is still ours: its session may have been ended."""
+        return True
+
+    def holder(self) -> str | None:
+        """Return the session that keeps the lock from us, in words; None where the engine does not tell."""
+        return None
+
+    def query_of(self, session: int) -> str | None:
+        """Return what another session of the server is executing; None where it is idle or gone."""
+        return None
+
+    def end_session(self, session: int) -> None:  # noqa: B027  (an engine in this process has no other sessions)
+        """End another session of this runner, and with it what it is executing."""
+
+    def blockers_of(self, session: int) -> tuple[Blocker, ...]:
+        """Return the sessions for which another one waits now."""
+        return ()
+
+
+class _NoLock(LockSession):
+    """The run lock of an engine that has none, or of a database that no other process can reach."""
+
+    def attempt(self) -> bool:
+        return True
 
 
 class Adapter:
@@ -66,13 +118,55 @@ class Adapter:
         return LockName(engine.url.database or "", schema or "", version_table)
 
     @contextmanager
-    def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
-        """Give a function that tries once to take the lock; what it took is released at the end."""
-        yield lambda: True
+    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
+        """Give a session that can take the lock; what it took is released at the end."""
+        yield _NoLock()
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
         """Return whether any runner holds the lock. Takes nothing."""
         return False
+
+    def session_id(self, connection: Connection) -> int | None:
+        """Return the server's number of the session behind ``connection``, without asking the server."""
+        return None
+
+    @contextmanager
+    def migrating(self, connection: Connection) -> Iterator[None]:
+        """Make the session one in which steps run; at the end of the block, what it was before."""
+        yield
+
+    interrupts_by_itself = False
+    """Whether a statement can be interrupted without a server."""
+
+    def interrupt(self, connection: Connection, session: LockSession, number: int | None) -> None:
+        """Make the engine give up what the session of ``connection``, of that number, executes. Called by a thread."""
+        if number is not None:
+            session.end_session(number)
+
+    def replacing_tables(self, connection: Connection) -> AbstractContextManager[None]:
+        """Frame a transaction in which tables are replaced by copies of them."""
+        return nullcontext()
+
+    def takes_lock_timeout(self, statement: str) -> bool:
+        """Return whether a statement must not wait long for a lock, since others would queue behind it."""
+        return True
+
+    def set_lock_timeout(self, connection: Connection, seconds: float) -> None:
+        """Let statements of this session wait at most so long for a lock; 0 for as long as it takes."""
+
+    def set_statement_timeout(self, connection: Connection, seconds: float) -> None:
+        """Let statements of this session take at most so long; 0 for as long as it takes."""
+
+    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
+        """Give the session back the server's own timeouts; that for statements only where it was set."""
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        """Return whether the driver's error says that other sessions were in the way, and waiting may help."""
+        return False
+
+    def undoes_statement_only(self, error: BaseException) -> bool:
+        """Return whether after a lock timeout the transaction goes on, without the statement."""
+        return True
 
 
 class PostgreSQL(Adapter):
@@ -94,35 +188,128 @@ class PostgreSQL(Adapter):
         return getattr(info, "transaction_status", None) == 0
 
     @contextmanager
-    def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
+    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
         with _side_connection(engine) as connection:
-            taken = False
-
-            def attempt() -> bool:
-                nonlocal taken
-                taken = bool(connection.scalar(sa.text("SELECT pg_try_advisory_lock(:key)"), {"key": name.number}))
-                return taken
-
+            session = _PostgreSQLLock(connection, name.number)
             try:
-                yield attempt
+                yield session
             finally:
-                if taken:
-                    with suppress(sa.exc.DBAPIError):
-                        connection.scalar(sa.text("SELECT pg_advisory_unlock(:key)"), {"key": name.number})
+                session.release()
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
-        # pg_locks shows a 64-bit key as two unsigned halves (PostgreSQL documentation, view pg_locks).
-        high, low = (name.number >> 32) & 0xFFFFFFFF, name.number & 0xFFFFFFFF
         return bool(
-            connection.scalar(
-                sa.text(
-                    "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND objsubid = 1 AND granted "
-                    "AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) "
-                    "AND classid::bigint = :high AND objid::bigint = :low"
-                ),
-                {"high": high, "low": low},
-            )
+            connection.scalar(sa.text(f"SELECT count(*) FROM pg_locks l WHERE {_LOCK_IS}"), _halves(name.number))
         )
+
+    def session_id(self, connection: Connection) -> int | None:
+        info = getattr(connection.connection.driver_connection, "info", None)
+        return getattr(info, "backend_pid", None)
+
+    def takes_lock_timeout(self, statement: str) -> bool:
+        # A data change that waits for a row keeps nobody from the table, and may have been at work for long.
+        return first_word(statement) not in _DATA
+
+    def set_lock_timeout(self, connection: Connection, seconds: float) -> None:
+        connection.exec_driver_sql(f"SET lock_timeout = {_milliseconds(seconds)}")
+
+    @contextmanager
+    def migrating(self, connection: Connection) -> Iterator[None]:
+        notices_end = (connection.dialect.server_version_info or (0,)) >= (14,)
+        if notices_end:
+            # Else a server whose client was killed goes on with its statement to the end, and keeps its locks.
+            with connection.begin():
+                connection.exec_driver_sql("SET client_connection_check_interval = 1000")
+        driver: Any = connection.connection.driver_connection
+        threshold = getattr(driver, "prepare_threshold", None)
+        if threshold is not None:
+            # psycopg 3 would prepare our statements, and each DDL statement would make it prepare them anew.
+            driver.prepare_threshold = None
+        yield
+        if threshold is not None:
+            driver.prepare_threshold = threshold
+        if notices_end:
+            with connection.begin():
+                connection.exec_driver_sql("RESET client_connection_check_interval")
+
+    def set_statement_timeout(self, connection: Connection, seconds: float) -> None:
+        connection.exec_driver_sql(f"SET statement_timeout = {_milliseconds(seconds)}")
+
+    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
+        connection.exec_driver_sql("RESET lock_timeout")
+        if statement:
+            connection.exec_driver_sql("RESET statement_timeout")
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        # lock_not_available, deadlock_detected, serialization_failure (PostgreSQL documentation, appendix A).
+        return _sqlstate(error) in ("55P03", "40P01", "40001")
+
+
+# pg_locks shows a 64-bit key as two unsigned halves (PostgreSQL documentation, view pg_locks).
+_LOCK_IS = (
+    "l.locktype = 'advisory' AND l.objsubid = 1 AND l.granted AND l.classid::bigint = :high AND l.objid::bigint = :low "
+    "AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+)
+
+
+def _halves(key: int) -> dict[str, int]:
+    return {"high": (key >> 32) & 0xFFFFFFFF, "low": key & 0xFFFFFFFF}
+
+
+class _PostgreSQLLock(LockSession):
+    """An advisory lock of PostgreSQL."""
+
+    def __init__(self, connection: Connection, key: int) -> None:
+        self.connection = connection
+        self.key = key
+        self.taken = False
+
+    def attempt(self) -> bool:
+        self.taken = bool(self._ask("SELECT pg_try_advisory_lock(:key)", key=self.key))
+        return self.taken
+
+    def release(self) -> None:
+        """Give the lock back, if it is ours; a session that was ended has given it back."""
+        if self.taken:
+            with suppress(sa.exc.DBAPIError):
+                self._ask("SELECT pg_advisory_unlock(:key)", key=self.key)
+
+    def is_held(self) -> bool:
+        with suppress(sa.exc.DBAPIError):
+            return bool(self._ask("SELECT 1"))
+        return False
+
+    def holder(self) -> str | None:
+        words: str | None = self._ask(
+            "SELECT 'session ' || a.pid || ' from ' || coalesce(a.client_hostname, host(a.client_addr), 'a socket') "
+            f"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE {_LOCK_IS}",
+            **_halves(self.key),
+        )
+        return words
+
+    def query_of(self, session: int) -> str | None:
+        query: str | None = self._ask(
+            "SELECT coalesce(query, state) FROM pg_stat_activity WHERE pid = :pid "
+            "AND state NOT IN ('idle', 'idle in transaction', 'idle in transaction (aborted)')",
+            pid=session,
+        )
+        return query
+
+    def end_session(self, session: int) -> None:
+        self._ask("SELECT pg_terminate_backend(:pid)", pid=session)
+
+    def blockers_of(self, session: int) -> tuple[Blocker, ...]:
+        rows = self.connection.execute(
+            sa.text(
+                "SELECT pid, coalesce(usename, '?'), coalesce(state, '?'), "
+                "coalesce(to_char(query_start AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI:SS\"Z\"'), '?') "
+                "FROM pg_stat_activity WHERE pid = ANY(pg_blocking_pids(:pid)) ORDER BY query_start"
+            ),
+            {"pid": session},
+        )
+        return tuple(Blocker(*row) for row in rows)
+
+    def _ask(self, statement: str, **parameters: object) -> Any:
+        return self.connection.scalar(sa.text(statement), parameters)
 
 
 class MySQL(Adapter):
@@ -143,26 +330,117 @@ class MySQL(Adapter):
         return word not in self._STAYS
 
     @contextmanager
-    def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
+    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
         with _side_connection(engine) as connection:
-            taken = False
-
-            def attempt() -> bool:
-                nonlocal taken
-                answer = connection.scalar(sa.text("SELECT GET_LOCK(:name, 0)"), {"name": name.digest})
-                taken = bool(answer == 1)
-                return taken
-
+            session = _MySQLLock(connection, name.digest)
             try:
-                yield attempt
+                yield session
             finally:
-                if taken:
-                    with suppress(sa.exc.DBAPIError):
-                        connection.scalar(sa.text("SELECT RELEASE_LOCK(:name)"), {"name": name.digest})
+                session.release()
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
         holder = connection.scalar(sa.text("SELECT IS_USED_LOCK(:name)"), {"name": name.digest})
         return bool(holder is not None)
+
+    def session_id(self, connection: Connection) -> int | None:
+        thread_id = getattr(connection.connection.driver_connection, "thread_id", None)
+        return int(thread_id()) if callable(thread_id) else None
+
+    def set_lock_timeout(self, connection: Connection, seconds: float) -> None:
+        # Whole seconds, at least 1 (MySQL manual; MariaDB takes 0 for NOWAIT); the default is a day.
+        value = max(math.ceil(seconds), 1) if seconds else 86400
+        connection.exec_driver_sql(
+            f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}"
+        )
+
+    def set_statement_timeout(self, connection: Connection, seconds: float) -> None:
+        # MySQL's max_execution_time is for SELECT alone; only MariaDB can end another statement.
+        if getattr(connection.dialect, "is_mariadb", False):
+            connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:g}")
+
+    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
+        connection.exec_driver_sql("SET SESSION lock_wait_timeout = DEFAULT")
+        if statement and getattr(connection.dialect, "is_mariadb", False):
+            connection.exec_driver_sql("SET SESSION max_statement_time = DEFAULT")
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        return _mysql_number(error) in (_LOCK_WAIT_TIMEOUT, _DEADLOCK)
+
+    def undoes_statement_only(self, error: BaseException) -> bool:
+        # A deadlock rolls the whole transaction back, a timeout only the statement (MySQL manual, InnoDB errors).
+        return _mysql_number(error) == _LOCK_WAIT_TIMEOUT
+
+
+_DATA = frozenset({"select", "insert", "update", "delete", "merge", "with", "copy", "values", "table"})
+_LOCK_WAIT_TIMEOUT, _DEADLOCK = 1205, 1213
+
+
+def _mysql_number(error: BaseException) -> object:
+    origin = getattr(error, "orig", None) or error
+    return origin.args[0] if origin.args else None
+
+
+class _MySQLLock(LockSession):
+    """A named lock of MariaDB or MySQL."""
+
+    def __init__(self, connection: Connection, name: str) -> None:
+        self.connection = connection
+        self.name = name
+        self.taken = False
+
+    def attempt(self) -> bool:
+        self.taken = self._ask("SELECT GET_LOCK(:name, 0)", name=self.name) == 1
+        return self.taken
+
+    def release(self) -> None:
+        """Give the lock back, if it is ours; a session that was ended has given it back."""
+        if self.taken:
+            with suppress(sa.exc.DBAPIError):
+                self._ask("SELECT RELEASE_LOCK(:name)", name=self.name)
+
+    def is_held(self) -> bool:
+        with suppress(sa.exc.DBAPIError):
+            return bool(self._ask("SELECT IS_USED_LOCK(:name) = CONNECTION_ID()", name=self.name))
+        return False
+
+    def holder(self) -> str | None:
+        words: str | None = self._ask(
+            "SELECT concat('session ', id, ' from ', host) FROM information_schema.processlist "
+            "WHERE id = IS_USED_LOCK(:name)",
+            name=self.name,
+        )
+        return words
+
+    def query_of(self, session: int) -> str | None:
+        query: str | None = self._ask(
+            "SELECT coalesce(info, command) FROM information_schema.processlist WHERE id = :id AND command <> 'Sleep'",
+            id=session,
+        )
+        return query
+
+    def end_session(self, session: int) -> None:
+        with suppress(sa.exc.DBAPIError):
+            self.connection.exec_driver_sql(f"KILL {int(session)}")
+
+    def blockers_of(self, session: int) -> tuple[Blocker, ...]:
+        # Which session holds a metadata lock the server tells only with a plugin: those that have a transaction, or
+        # execute something, in this database are named while ours waits.
+        rows = self.connection.execute(
+            sa.text(
+                "SELECT p.id, p.user, if(p.command = 'Sleep', 'idle in transaction', lower(p.command)), "
+                "date_format(utc_timestamp() - INTERVAL p.time SECOND, '%Y-%m-%d %H:%i:%sZ') "
+                "FROM information_schema.processlist p WHERE p.db = DATABASE() AND p.id NOT IN (CONNECTION_ID(), :id) "
+                "AND coalesce(p.state, '') NOT LIKE 'Waiting for %lock' AND (p.command IN ('Query', 'Execute') "
+                "OR p.id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)) "
+                "AND EXISTS (SELECT 1 FROM information_schema.processlist w WHERE w.id = :id AND w.command <> 'Sleep') "
+                "ORDER BY p.time DESC"
+            ),
+            {"id": session},
+        )
+        return tuple(Blocker(*row) for row in rows)
+
+    def _ask(self, statement: str, **parameters: object) -> Any:
+        return self.connection.scalar(sa.text(statement), parameters)
 
 
 class SQLite(Adapter):
@@ -188,15 +466,41 @@ class SQLite(Adapter):
     def outlives_connection(self, connection: Connection) -> bool:
         return _lock_path(connection.engine) is not None
 
+    interrupts_by_itself = True
+
+    def interrupt(self, connection: Connection, session: LockSession, number: int | None) -> None:
+        driver: Any = connection.connection.driver_connection
+        driver.interrupt()
+
     @contextmanager
-    def try_lock(self, engine: Engine, name: LockName) -> Iterator[Callable[[], bool]]:
+    def replacing_tables(self, connection: Connection) -> Iterator[None]:
+        # With foreign keys on, SQLite deletes the rows of a table before it drops it, and that cascades
+        # (lang_droptable.html). Its own recipe for such changes (lang_altertable.html, 7.) turns them off, which does
+        # nothing inside a transaction, and checks before the commit.
+        driver: Any = connection.connection.driver_connection
+        if driver.in_transaction or not driver.execute("PRAGMA foreign_keys").fetchone()[0]:
+            yield
+            return
+        before = set(driver.execute("PRAGMA foreign_key_check").fetchall())
+        driver.execute("PRAGMA foreign_keys = OFF")
+        guard = _ForeignKeyGuard(connection, before)
+        sa.event.listen(connection, "commit", guard)
+        try:
+            yield
+        finally:
+            sa.event.remove(connection, "commit", guard)
+            with suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
+                connection.connection.driver_connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[union-attr]
+
+    @contextmanager
+    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
         path = _lock_path(engine)
         if path is None:
-            yield lambda: True
+            yield _NoLock()
             return
         side = sqlite3.connect(path, timeout=0, isolation_level=None)
         try:
-            yield lambda: _begin_exclusive(side)
+            yield _SQLiteLock(side)
         finally:
             side.close()
 
@@ -212,6 +516,52 @@ class SQLite(Adapter):
         finally:
             side.close()
         return False
+
+    def set_lock_timeout(self, connection: Connection, seconds: float) -> None:
+        # There is no waiting without an end: a day stands for it.
+        connection.exec_driver_sql(f"PRAGMA busy_timeout = {_milliseconds(seconds) or 86_400_000}")
+
+    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
+        # 5 seconds is what Python's driver begins with (sqlite3.connect).
+        connection.exec_driver_sql("PRAGMA busy_timeout = 5000")
+
+    def is_lock_timeout(self, error: BaseException) -> bool:
+        origin = getattr(error, "orig", None) or error
+        # The low byte is the primary result code, SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html).
+        return (getattr(origin, "sqlite_errorcode", 0) & 0xFF) in (5, 6)
+
+
+class _ForeignKeyGuard:
+    """Refuses to commit rows that refer to nothing, and did before the transaction."""
+
+    def __init__(self, connection: Connection, before: set[tuple[Any, ...]]) -> None:
+        self.connection = connection
+        self.before = before
+
+    def __call__(self, connection: Connection) -> None:
+        driver: Any = connection.connection.driver_connection
+        found = set(driver.execute("PRAGMA foreign_key_check").fetchall()) - self.before
+        if found:
+            table, row, parent, _ = sorted(found, key=str)[0]
+            raise MigrateError(
+                f"Row {row} of table {table} would refer to a row of {parent} that is gone, and {len(found) - 1} more. "
+                "A step with batch_alter_table runs with foreign keys off, so that no rows go with a table that is "
+                "replaced: delete what refers to deleted rows in the same step, or delete them in a step of its own."
+            )
+
+
+class _SQLiteLock(LockSession):
+    """An exclusive transaction on the lock file."""
+
+    def __init__(self, side: sqlite3.Connection) -> None:
+        self.side = side
+
+    def attempt(self) -> bool:
+        try:
+            self.side.execute("BEGIN EXCLUSIVE")
+        except sqlite3.OperationalError:
+            return False
+        return True
 
 
 @contextmanager
@@ -233,12 +583,15 @@ def _lock_path(engine: Engine) -> Path | None:
     return Path(f"{Path(database).resolve()}.phase-lock")
 
 
-def _begin_exclusive(side: sqlite3.Connection) -> bool:
-    try:
-        side.execute("BEGIN EXCLUSIVE")
-    except sqlite3.OperationalError:
-        return False
-    return True
+def _milliseconds(seconds: float) -> int:
+    """Return whole milliseconds, at least 1 for what is more than nothing."""
+    return math.ceil(seconds * 1000)
+
+
+def _sqlstate(error: BaseException) -> str | None:
+    """Return the SQLSTATE of an error of psycopg 3 or psycopg2, wrapped by SQLAlchemy or not."""
+    origin = getattr(error, "orig", None) or error
+    return getattr(origin, "sqlstate", None) or getattr(origin, "pgcode", None)
 
 
 _ADAPTERS: dict[str, Adapter] = {
@@ -276,6 +629,17 @@ def first_word(statement: str) -> str:
     return text[:letters].lower()
 
 
+@dataclass(frozen=True)
+class HeldLock:
+    """Whether a run lock was ``taken``, and the session that asked for it."""
+
+    session: LockSession
+    taken: bool
+
+    def __bool__(self) -> bool:
+        return self.taken
+
+
 @contextmanager
 def run_lock(
     adapter: Adapter,
@@ -285,12 +649,12 @@ def run_lock(
     wait_s: float,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[bool]:
-    """Hold the run lock for the block; gives False where another runner kept it for ``wait_s`` seconds."""
+) -> Iterator[HeldLock]:
+    """Hold the run lock for the block, or tell that another runner kept it for ``wait_s`` seconds."""
     deadline = clock() + wait_s
-    with adapter.try_lock(engine, name) as attempt:
-        taken = attempt()
+    with adapter.lock_session(engine, name) as session:
+        taken = session.attempt()
         while not taken and clock() < deadline:
             sleep(min(POLL_INTERVAL_S, max(deadline - clock(), 0.01)))
-            taken = attempt()
-        yield taken
+            taken = session.attempt()
+        yield HeldLock(session, taken)

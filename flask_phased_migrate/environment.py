@@ -43,6 +43,8 @@ from .tables import Tables, build_tables
 _ONE_AT_A_TIME = threading.RLock()
 HOOKED_KEY = "phased_hooked"
 READ_ONLY_KEY = "phased_read_only"
+URLS_KEY = "phased_urls"
+"""Attribute of a configuration: URLs by bind, to which the tool connects in place of env.py."""
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 
@@ -394,7 +396,8 @@ class _Calls:
         if self.change is not None:
             options = self.change(dict(options))
         if self.opened is not None:
-            options = _own_transactions(options, self.opened)
+            urls = self.environment.config.attributes.get(URLS_KEY, {})
+            options = _own_transactions(options, urls.get(bind_name(options, {})), self.opened)
         EnvironmentContext.configure(self.environment, **options)
 
     def run_migrations(self, **arguments: Any) -> None:
@@ -434,10 +437,10 @@ def bind_name(configured: Mapping[str, Any], arguments: Mapping[str, Any]) -> st
     return name or DEFAULT_BIND
 
 
-def _own_transactions(options: dict[str, Any], opened: contextlib.ExitStack) -> dict[str, Any]:
+def _own_transactions(options: dict[str, Any], url: sa.URL | None, opened: contextlib.ExitStack) -> dict[str, Any]:
     """Return env.py's options with a connection on which we can begin and commit steps ourselves.
 
-    A connection made for it is closed with ``opened``.
+    A connection made for it is closed with ``opened``; to ``url`` where there is one.
     """
     connection = options.get("connection")
     options["transaction_per_migration"] = True
@@ -445,13 +448,43 @@ def _own_transactions(options: dict[str, Any], opened: contextlib.ExitStack) -> 
         return options
     if connection.dialect.name == "sqlite":
         options.setdefault("transactional_ddl", True)
-    if isinstance(connection.get_transaction(), sa.engine.TwoPhaseTransaction):
+    if url is not None:
+        options["connection"] = opened.enter_context(_connected(url, connection))
+    elif isinstance(connection.get_transaction(), sa.engine.TwoPhaseTransaction):
         # Cannot be divided into steps (USE_TWOPHASE in the multi-bind template): it stays empty.
         beside = opened.enter_context(connection.engine.connect())
         options["connection"] = beside.execution_options(**connection.get_execution_options())
     elif connection.in_transaction():
         options["connection"] = _sibling(connection)
     return options
+
+
+@contextmanager
+def _connected(url: sa.URL, connection: Connection) -> Iterator[Connection]:
+    """Give a connection to ``url`` in place of env.py's.
+
+    :raises ConfigurationError: if what has no schema in its name is looked for in other places there.
+    """
+    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    with engine.connect() as found:
+        where = _WHERE.get(connection.dialect.name)
+        if where is not None and connection.dialect.name == found.dialect.name:
+            theirs, ours = connection.scalar(sa.text(where)), found.scalar(sa.text(where))
+            found.rollback()
+            if theirs != ours:
+                raise ConfigurationError(
+                    f"MIGRATE_DATABASE_URL leads elsewhere: env.py's connection is in {theirs}, that one in {ours}. It "
+                    "must be the same database, and what env.py sets on its session (a search_path, say) has to be in "
+                    "the URL. Nothing was executed."
+                )
+        yield found.execution_options(**connection.get_execution_options())
+
+
+_WHERE = {
+    "postgresql": "SELECT current_database() || ', schemas ' || array_to_string(current_schemas(false), ', ')",
+    "mysql": "SELECT database()",
+    "mariadb": "SELECT database()",
+}
 
 
 def _sibling(connection: Connection) -> Connection:

@@ -17,6 +17,8 @@
         RevisionRefused         3  a revision file makes a mistake
       StepInterrupted           4  a step began and its end is not known
       LockHeld                 75  another runner holds the lock
+    KeyboardInterrupt         130  Ctrl-C
+      Terminated              130  another signal told the process to end
 
 Only :mod:`flask_phased_migrate.cli` turns them into an exit status.
 """
@@ -125,6 +127,10 @@ class StepInterrupted(MigrateError):
     def __init__(self, message: str, *, step: Step) -> None:
         super().__init__(message)
         self.step = step
+
+
+class Terminated(KeyboardInterrupt):
+    """The process was told to end: a signal other than the one of Ctrl-C."""
 
 
 class LockHeld(MigrateError):

@@ -140,7 +140,8 @@ class BodyRunner:
 
     Muted operations do nothing, and a muted read of the database is an error. ``finished`` counts the
     operations of the body that have ended, the skipped ones too; ``ended`` is told each time one has. What
-    an operation invokes itself, and what is inside a batch block, is part of it and not counted.
+    an operation invokes itself, and what is inside a batch block, is part of it and not counted. ``operation`` is the
+    one that goes on now, None for a batch block.
     """
 
     def __init__(self, operations: Operations, *, skip: int = 0) -> None:
@@ -152,6 +153,7 @@ class BodyRunner:
         self.lost: Callable[[], None] | None = None
         self.guarded = False
         self.broken_by: BaseException | None = None
+        self.operation: MigrateOperation | None = None
         self._depth = 0
         self._repeating = False
 
@@ -220,6 +222,8 @@ class BodyRunner:
 
     def _invoke(self, operation: MigrateOperation) -> Any:
         muted = self.muted
+        if not self.in_operation:
+            self.operation = operation
         with self._counted(muted=muted):
             if not muted:
                 return Operations.invoke(self.operations, operation)
@@ -260,6 +264,8 @@ class BodyRunner:
     @contextmanager
     def _batch_alter_table(self, *arguments: Any, **options: Any) -> Iterator[Any]:
         muted = self.muted
+        if not self.in_operation:
+            self.operation = None
         with self._counted(muted=muted):
             if muted:
                 yield _MutedBatch()
@@ -334,8 +340,11 @@ class _MutedContext:
         return getattr(self._context, name)
 
     def autocommit_block(self) -> AbstractContextManager[None]:
-        """Enter the context's autocommit block, or nothing while muted."""
-        if self._runner.muted:
+        """Enter the context's autocommit block; nothing while the body is on its way to another part.
+
+        What is passed over may be followed, in the same block, by what is not.
+        """
+        if self._runner.catching_up:
             return nullcontext()
         block: AbstractContextManager[None] = self._context.autocommit_block()
         return block

@@ -258,15 +258,29 @@ def phased(*names: Any, bind: str | None = None) -> Any:
 
 def body_checksum(body: Body) -> str:
     """Return the SHA-256 of a body's place and of the whole file it is in: helpers and constants count too."""
-    function = getattr(body.function, "function", body.function)
-    code = getattr(inspect.unwrap(function), "__code__", None)
-    text = ""
-    if code is not None:
-        linecache.checkcache(code.co_filename)
-        text = "".join(linecache.getlines(code.co_filename))
+    text = _file_text(body)
     if not text:
-        text = repr(code.co_code if code is not None else function)
+        code = _code_of(body)
+        text = repr(code.co_code if code is not None else body.function)
     return hashlib.sha256(f"{body.phase}\0{body.segment}\0{text}".encode()).hexdigest()
+
+
+def body_mentions(body: Body, word: str) -> bool:
+    """Return whether the file that a body is in has ``word`` somewhere; True where the file is not known."""
+    text = _file_text(body)
+    return not text or word in text
+
+
+def _code_of(body: Body) -> Any:
+    return getattr(inspect.unwrap(getattr(body.function, "function", body.function)), "__code__", None)
+
+
+def _file_text(body: Body) -> str:
+    code = _code_of(body)
+    if code is None:
+        return ""
+    linecache.checkcache(code.co_filename)
+    return "".join(linecache.getlines(code.co_filename))
 
 
 def accepted_arguments(function: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:

@@ -19,11 +19,11 @@ from alembic.script.revision import RevisionError
 
 from .environment import BINDS_KEY, HOOKED_KEY, READ_ONLY_KEY, bind_name
 from .errors import Refused, StepInterrupted
-from .executor import run_script, script_environment
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, body_checksum, configure_phases, read_bodies
 from .plan import Direction, Record, Step, resolve_choices
 from .recorder import Recorder, Runner, read_history
+from .scripts import run_script, script_environment
 from .tables import Tables, bookkeeping_names, build_tables, ledger_forget
 
 

@@ -41,8 +41,9 @@ class Step:
 class Record:
     """One row of the ledger: a step of a revision in flight.
 
-    ``status`` is ``done``, ``running`` (began, its end is not recorded) or ``failed`` (half done).
-    ``statement`` is the number of the last finished statement of a step that is not one transaction.
+    ``status`` is ``done``; ``running`` (began, its end is not recorded) or ``failed`` (stopped after ``statement``
+    operations); ``undoing`` and ``half-undone``, the same of a downgrade; ``interrupted`` where the place is not known.
+    ``statement`` is the number of the last finished operation of a step that is not one transaction.
     """
 
     revision: str
@@ -71,6 +72,7 @@ class History:
     locked: bool = False
     dialect: str = ""
     has_version_table: bool = True
+    has_bookkeeping: bool = False
 
     def is_recorded(self, revision: str, phase: str) -> bool:
         """Return whether the ledger has the step as done."""
@@ -85,7 +87,8 @@ class Action:
     ``step`` is what runs, None where only the version table moves. ``passes`` are the revisions whose
     version row is written after it, in order. In a downgrade ``reopens`` is the revision that is taken out
     of the version table first, and ``remains`` its phases that are then recorded as still done. ``skip`` is
-    how many operations of the body an earlier run has committed.
+    how many operations of the body an earlier run has committed; ``doubtful``, that it ended without a word while it
+    may have been at work on the one after these.
     """
 
     bind: str
@@ -94,6 +97,7 @@ class Action:
     reopens: str | None = None
     remains: tuple[str, ...] = ()
     skip: int = 0
+    doubtful: bool = False
 
 
 @dataclass(frozen=True)
@@ -320,9 +324,9 @@ def _phase_state(history: History, name: str, phase: str) -> PhaseState:
     if record is not None and record.status == "done":
         return "done"
     last = record.status if record is not None else history.last.get((name, phase))
-    if last == "running":
+    if last in ("running", "undoing") or (record is not None and last == "interrupted" and history.locked):
         return "running" if history.locked else "interrupted"
-    if last == "failed":
+    if last in ("failed", "half-undone"):
         return "failed"
     return "interrupted" if last == "interrupted" else "pending"
 
@@ -379,8 +383,8 @@ def _revision_by_revision(
         for position, phase in enumerate(pending):
             last = position == len(pending) - 1
             step = Step(history.bind, name, phase)
-            skip = _committed(history, name, phase)
-            actions.append(Action(history.bind, step, passes=(name,) if last else (), skip=skip))
+            passes = (name,) if last else ()
+            actions.append(_going_on(history, Action(history.bind, step, passes=passes)))
         if not pending:
             actions.append(Action(history.bind, passes=(name,)))
     return actions
@@ -401,15 +405,18 @@ def _one_phase(
         if phase in waiting[name]:
             waiting[name].discard(phase)
             passes = passing.of((name,)) if passing else ()
-            step, skip = Step(history.bind, name, phase), _committed(history, name, phase)
-            actions.append(Action(history.bind, step, passes=passes, skip=skip))
+            step = Step(history.bind, name, phase)
+            actions.append(_going_on(history, Action(history.bind, step, passes=passes)))
     return actions, []
 
 
-def _committed(history: History, name: str, phase: str) -> int:
-    """Return how many operations of a step an earlier run has committed."""
-    record = history.records.get((name, phase))
-    return record.statement if record is not None and record.status == "failed" else 0
+def _going_on(history: History, action: Action) -> Action:
+    """Return the action, passing over what an earlier run of its step has committed."""
+    assert action.step is not None
+    record = history.records.get((action.step.revision, action.step.phase))
+    if record is None or record.status == "done":
+        return action
+    return replace(action, skip=record.statement, doubtful=record.status in ("running", "undoing"))
 
 
 class _Passing:
@@ -556,13 +563,16 @@ def _renamed(graph: Graph, history: History, phases: Phases, todo: Collection[st
 
 def _how_it_ended(record: Record, direction: Direction) -> str:
     began = f" at {record.started_at:%Y-%m-%d %H:%M:%S}Z" if record.started_at else ""
-    words = f"{record.revision} {record.phase} began{began} and "
-    if record.status != "failed":
+    undoing = record.status in UNDOING
+    words = f"{'the downgrade of ' if undoing else ''}{record.revision} {record.phase} began{began} and "
+    if undoing and direction == "upgrade":
         return f"{words}never ended"
+    if record.status not in ("failed", "half-undone"):
+        return f"{words}never ended" + (", and part of it is in the database" if record.status == "interrupted" else "")
     committed = (
         f"its first {counted(record.statement, 'operation')} {'is' if record.statement == 1 else 'are'} committed"
     )
-    changed = ", and the revision file was changed since" if direction == "upgrade" else ""
+    changed = ", and the revision file was changed since" if undoing is (direction == "downgrade") else ""
     return f"{words}failed half-way: {committed}{changed}"
 
 
@@ -570,12 +580,14 @@ def resolve_choices(revision: str, phase: str, statement: int = 0, *, direction:
     """Return the ways on with a step whose end is not known, as the text after ``Next:``.
 
     :param statement: how many operations of its body are known to be committed.
-    :param direction: what did not end; a downgrade cannot go on half-way.
+    :param direction: what did not end.
     """
     command = f"flask db resolve {revision} {phase}"
     if direction == "downgrade":
         return (
             "look at the database, then one of\n"
+            f"  {command} --resume --reason TEXT      passes over the first {counted(statement, 'operation')} of the "
+            "downgrade\n"
             f"  {command} --restart --reason TEXT     counts it as done: restore it by hand first, then undo it\n"
             f"  {command} --mark-done --reason TEXT   counts it as undone: finish that by hand first"
         )
@@ -594,20 +606,22 @@ def counted(number: int, noun: str) -> str:
 
 
 def _interrupted(graph: Graph, history: History, todo: Collection[str], direction: Direction) -> list[Blocked]:
-    """Return a block for each covered step that began and is not known to have ended.
+    """Return a block for each covered step that began, did not end, and cannot go on in this direction.
 
-    An upgrade may go on with a step that failed at a known place; a downgrade cannot undo half a step.
+    An upgrade goes on with what an upgrade began and a downgrade with what a downgrade began, if the place is known
+    or can be told from the database, and the body is the same.
     """
     found = []
     for (name, phase), record in sorted(history.records.items(), key=lambda item: item[0]):
         if name not in todo or record.status == "done":
             continue
-        if direction == "downgrade" or not _resumable(graph[name], history.bind, record):
+        if not _resumable(graph[name], history.bind, record, direction):
+            undoing: Direction = "downgrade" if record.status in UNDOING else "upgrade"
             found.append(
                 Blocked(
                     Step(history.bind, name, phase),
                     because=_how_it_ended(record, direction),
-                    command=resolve_choices(name, phase, record.statement),
+                    command=resolve_choices(name, phase, record.statement, direction=undoing),
                     interrupted=True,
                     path=graph[name].path,
                 )
@@ -615,15 +629,21 @@ def _interrupted(graph: Graph, history: History, todo: Collection[str], directio
     return found
 
 
-def _resumable(revision: Revision, bind: str, record: Record) -> bool:
-    """Return whether a failed step can go on where it stopped: the place is known, the body unchanged."""
-    if record.status != "failed":
+UNDOING = ("undoing", "half-undone")
+
+
+def _resumable(revision: Revision, bind: str, record: Record, direction: Direction) -> bool:
+    """Return whether a half-done step can go on: it went this way, its place is known, its body is unchanged."""
+    if (record.status in UNDOING) is not (direction == "downgrade") or record.status == "interrupted":
         return False
+    bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
     try:
-        body = revision.upgrade.body(bind, record.phase)
+        body = bodies.body(bind, record.phase)
     except KeyError:
         return False
-    return record.checksum is None or record.checksum == body_checksum(body)
+    if record.checksum is None:
+        return record.status in ("failed", "half-undone")
+    return record.checksum == body_checksum(body)
 
 
 def simulate(graph: Graph, history: History, actions: Iterable[Action], *, direction: Direction = "upgrade") -> History:
@@ -689,9 +709,23 @@ def plan_downgrade(
             continue
         if phase is None and name in complete and not graph[name].downgrade.phased:
             actions.append(_undo_whole(graph[name], history.bind, tuple(done.get(name, ()))))
+        elif (begun := _begun_as_a_whole(graph[name], history)) is not None:
+            actions.append(_going_on(history, Action(history.bind, begun)))
         else:
-            actions += _undo(history.bind, name, done[name], phase, complete=name in complete)
+            undone_now = _undo(history.bind, name, done[name], phase, complete=name in complete)
+            actions += [_going_on(history, action) if action.step else action for action in undone_now]
     return Plan("downgrade", phase, tuple(actions))
+
+
+def _begun_as_a_whole(revision: Revision, history: History) -> Step | None:
+    """Return the step of an undivided ``downgrade()`` that began and did not end, of a revision in flight."""
+    if revision.downgrade.phased:
+        return None
+    for phase in revision.downgrade.phases(history.bind):
+        record = history.records.get((revision.id, phase))
+        if record is not None and record.status in UNDOING:
+            return Step(history.bind, revision.id, phase)
+    return None
 
 
 def _done_phases(revision: Revision, history: History, phases: Phases, *, complete: bool) -> tuple[str, ...]:
@@ -706,7 +740,11 @@ def _done_phases(revision: Revision, history: History, phases: Phases, *, comple
         if revision.downgrade.phased or not revision.upgrade.phased:
             names |= set(revision.downgrade.phases(bind))
     else:
-        names = {phase for name, phase in history.records if name == revision.id and history.is_recorded(name, phase)}
+        names = {
+            phase
+            for (name, phase), record in history.records.items()
+            if name == revision.id and record.status in ("done", *UNDOING)
+        }
     known = tuple(name for name in phases.names if name in names)
     return known + tuple(sorted(names.difference(known)))
 
@@ -747,7 +785,7 @@ def _undivided(
         revision = graph[name]
         if not revision.upgrade.phased or revision.downgrade.phased or not revision.downgrade.parts:
             continue
-        if not done_phases or (phase is None and name in complete):
+        if not done_phases or (phase is None and name in complete) or _begun_as_a_whole(revision, history):
             continue
         if name in complete:
             command = f"flask db downgrade {target}"

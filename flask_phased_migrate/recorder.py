@@ -35,7 +35,7 @@ NAME_LIMIT = 255
 
 @dataclass(frozen=True)
 class Execution:
-    """One row of the journal. Times are UTC."""
+    """One row of the journal. Times are UTC; ``session`` is the server's number of the session that executed it."""
 
     id: int | None
     run_id: str | None
@@ -48,6 +48,7 @@ class Execution:
     duration_ms: int | None = None
     host: str | None = None
     pid: int | None = None
+    session: int | None = None
     operator: str | None = None
     app_version: str | None = None
     error: str | None = None
@@ -79,17 +80,16 @@ def now() -> datetime:
 
 
 def read_history(connection: Connection, bind: str, tables: Tables) -> History:
-    """Return what the bind's tables say. Creates nothing and takes no lock."""
-    inspector = sa.inspect(connection)
+    """Return what the bind's tables say, in at most four questions. Creates nothing and takes no lock."""
     adapter = adapter_for(connection.dialect.name)
+    there = _existing(connection, (tables.version, tables.ledger, tables.journal))
     heads: frozenset[str] = frozenset()
-    has_version_table = _has(inspector, tables.version)
-    if has_version_table:
+    if tables.version.name in there:
         heads = frozenset(connection.scalars(sa.select(tables.version.c.version_num)))
-    records = _read_records(connection, tables.ledger) if _has(inspector, tables.ledger) else {}
-    last = _read_last(connection, tables.journal) if _has(inspector, tables.journal) else {}
+    records = _read_records(connection, tables.ledger) if tables.ledger.name in there else {}
+    last = _read_last(connection, tables.journal) if tables.journal.name in there else {}
     locked = False
-    if "running" in last.values() or any(record.status == "running" for record in records.values()):
+    if "running" in last.values() or any(record.status != "done" for record in records.values()):
         name = adapter.lock_name(connection.engine, tables.version.name, tables.version.schema)
         locked = adapter.is_locked(connection, name)
     return History(
@@ -99,22 +99,42 @@ def read_history(connection: Connection, bind: str, tables: Tables) -> History:
         last=last,
         locked=locked,
         dialect=connection.dialect.name,
-        has_version_table=has_version_table,
+        has_version_table=tables.version.name in there,
+        has_bookkeeping=there.issuperset({tables.ledger.name, tables.journal.name}),
     )
 
 
-_INFORMATION_SCHEMA = sa.text(
-    "SELECT count(*) FROM information_schema.tables WHERE table_schema = coalesce(:schema, database()) "
-    "AND table_name = :name"
-)
+def _existing(connection: Connection, wanted: Sequence[sa.Table]) -> frozenset[str]:
+    """Return the names of those of ``wanted`` that the database has. They are all of one schema."""
+    question = _EXISTING.get(connection.dialect.name)
+    schema = wanted[0].schema
+    if question is None or (schema is not None and connection.get_execution_options().get("schema_translate_map")):
+        inspector = sa.inspect(connection)
+        return frozenset(table.name for table in wanted if inspector.has_table(table.name, schema=schema))
+    names = [table.name for table in wanted]
+    question = question.bindparams(sa.bindparam("names", expanding=True))
+    parameters = {"names": names, **({"schema": schema} if "schema" in question.compile().params else {})}
+    return frozenset(connection.scalars(question, parameters))
 
 
-def _has(inspector: sa.Inspector, table: sa.Table) -> bool:
-    connection = inspector.bind
-    if isinstance(connection, Connection) and connection.dialect.name in ("mysql", "mariadb"):
-        # SQLAlchemy asks with DESCRIBE, which fails (1684) while another session makes the table.
-        return bool(connection.scalar(_INFORMATION_SCHEMA, {"schema": table.schema, "name": table.name}))
-    return inspector.has_table(table.name, schema=table.schema)
+# What the inspector asks, for several tables at once. Of MySQL SQLAlchemy asks with DESCRIBE, which fails (1684) while
+# another session makes the table.
+_EXISTING = {
+    "postgresql": sa.text(
+        "SELECT c.relname FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace "
+        "WHERE c.relname IN :names AND CASE WHEN cast(:schema AS text) IS NULL "
+        "THEN pg_catalog.pg_table_is_visible(c.oid) ELSE n.nspname = :schema END"
+    ),
+    "mysql": sa.text(
+        "SELECT table_name FROM information_schema.tables WHERE table_schema = coalesce(:schema, database()) "
+        "AND table_name IN :names"
+    ),
+}
+_EXISTING["mariadb"] = _EXISTING["mysql"]
+
+
+def _has(connection: Connection, table: sa.Table) -> bool:
+    return bool(_existing(connection, [table]))
 
 
 def _read_records(connection: Connection, ledger: sa.Table) -> dict[tuple[str, str], Record]:
@@ -143,17 +163,20 @@ def read_journal(
     *,
     errors: bool = False,
     open_only: bool = False,
+    running: bool = False,
     limit: int | None = None,
     id_: int | None = None,
     step: tuple[str, str] | None = None,
 ) -> tuple[Execution, ...]:
     """Return executions, newest first; ``open_only`` leaves out those that a later success has answered."""
     journal = tables.journal
-    if not _has(sa.inspect(connection), journal):
+    if not _has(connection, journal):
         return ()
     query = sa.select(*[journal.c[field.name] for field in fields(Execution)]).order_by(journal.c.id.desc())
     if errors:
         query = query.where(journal.c.status.in_(["failed", "interrupted"]))
+    if running:
+        query = query.where(journal.c.status == "running")
     if open_only:
         later = journal.alias("later")
         answered = sa.exists().where(
@@ -176,12 +199,22 @@ def read_journal(
 
 
 class Recorder:
-    """Writes one bind's bookkeeping on a connection. Each method says whose transaction it is part of."""
+    """Writes one bind's bookkeeping on a connection. Each method says whose transaction it is part of.
 
-    def __init__(self, connection: Connection, tables: Tables, runner: Runner) -> None:
+    :param records: the ledger's rows as they are: what is known to be absent needs no DELETE.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        tables: Tables,
+        runner: Runner,
+        records: Iterable[tuple[str, str]] | None = None,
+    ) -> None:
         self.connection = connection
         self.tables = tables
         self.runner = runner
+        self._known: set[tuple[str, str]] | None = None if records is None else set(records)
         self.secrets = url_secrets(connection.engine.url)
 
     @cached_property
@@ -194,14 +227,26 @@ class Recorder:
             return None
         return shorten(spell_out(hide_secrets(text, *self.secrets), self._codecs))[:limit]
 
+    def reread(self) -> None:
+        """Ask again which rows the ledger has, after a transaction was rolled back."""
+        if self._known is not None:
+            ledger = self.tables.ledger
+            self._known = {(row[0], row[1]) for row in self.connection.execute(sa.select(*ledger.primary_key))}
+
+    def read_heads(self) -> frozenset[str]:
+        """Return the version table's rows."""
+        return frozenset(self.connection.scalars(sa.select(self.tables.version.c.version_num)))
+
     def ensure_tables(self, *, bookkeeping: bool = True) -> None:
         """Create the tables that are missing, in a transaction of their own."""
         wanted = [self.tables.version]
         if bookkeeping:
             wanted += [self.tables.ledger, self.tables.journal]
         with self.connection.begin():
+            there = _existing(self.connection, wanted)
             for table in wanted:
-                table.create(self.connection, checkfirst=True)
+                if table.name not in there:
+                    table.create(self.connection, checkfirst=False)
 
     def record_began(self, operation: Operation, revision: str | None, phase: str | None) -> int:
         """Write a ``running`` row into the journal, in a transaction of its own; return its id."""
@@ -225,6 +270,7 @@ class Recorder:
                 duration_ms=None if status == "running" else 0,
                 host=self._text(self.runner.host, NAME_LIMIT),
                 pid=self.runner.pid,
+                session=adapter_for(self.connection.dialect.name).session_id(self.connection),
                 operator=self._text(self.runner.operator, NAME_LIMIT),
                 app_version=self._text(self.runner.app_version, NAME_LIMIT),
                 error=self._text(error),
@@ -234,9 +280,23 @@ class Recorder:
         assert key is not None
         return int(key[0])
 
-    def record_ended(self, id_: int, status: Status, duration_s: float, error: BaseException | None = None) -> None:
-        """Finish a journal row, as part of the caller's transaction."""
+    def record_ended(
+        self,
+        id_: int,
+        status: Status,
+        duration_s: float,
+        error: BaseException | None = None,
+        *,
+        started_at: datetime | None = None,
+        traceback: bool = True,
+    ) -> None:
+        """Finish a journal row, as part of the caller's transaction.
+
+        :param started_at: where the row was written before its step began.
+        :param traceback: whether to store one; it needs room.
+        """
         journal = self.tables.journal
+        began = {} if started_at is None else {"started_at": started_at}
         self.connection.execute(
             sa.update(journal)
             .where(journal.c.id == id_)
@@ -245,8 +305,32 @@ class Recorder:
                 finished_at=now(),
                 duration_ms=round(duration_s * 1000),
                 error=None if error is None else self._text(describe_error(error, *self.secrets)),
-                traceback=None if error is None else self._text(describe_traceback(error, *self.secrets)),
+                traceback=self._text(describe_traceback(error, *self.secrets))
+                if error is not None and traceback
+                else None,
+                **began,
             )
+        )
+
+    def execution_status(self, id_: int) -> str | None:
+        """Return the status of a journal row; None where there is none."""
+        journal = self.tables.journal
+        status: str | None = self.connection.scalar(sa.select(journal.c.status).where(journal.c.id == id_))
+        return status
+
+    def unfinished(self) -> tuple[Execution, ...]:
+        """Return the journal's rows that say ``running``: of runs that ended without a word, if none is at work."""
+        journal = self.tables.journal
+        columns = [journal.c[field.name] for field in fields(Execution)]
+        rows = self.connection.execute(sa.select(*columns).where(journal.c.status == "running").order_by(journal.c.id))
+        return tuple(Execution(*row) for row in rows)
+
+    def record_abandoned(self, ids: Sequence[int]) -> None:
+        """Write that these executions ended without a word, as part of the caller's transaction."""
+        journal = self.tables.journal
+        words = "The runner ended without recording an end: it was killed, or its machine or its connection went away."
+        self.connection.execute(
+            sa.update(journal).where(journal.c.id.in_(ids)).values(status="interrupted", finished_at=now(), error=words)
         )
 
     def record_status(
@@ -259,23 +343,34 @@ class Recorder:
         started_at: datetime | None = None,
     ) -> None:
         """Write the ledger row of a step, whatever was there, as part of the caller's transaction."""
-        self.forget(step.revision, step.phase)
+        ledger, key = self.tables.ledger, (step.revision, step.phase)
         moment = now()
-        self.connection.execute(
-            sa.insert(self.tables.ledger).values(
-                revision=step.revision,
-                phase=step.phase,
-                status=status,
-                statement=statement,
-                checksum=checksum,
-                run_id=self.runner.run_id,
-                started_at=started_at or moment,
-                finished_at=moment if status == "done" else None,
+        values = {
+            "status": status,
+            "statement": statement,
+            "checksum": checksum,
+            "run_id": self.runner.run_id,
+            "started_at": started_at or moment,
+            "finished_at": moment if status == "done" else None,
+        }
+        if self._known is None:
+            self.forget(*key)
+        if self._known is not None and key in self._known:
+            self.connection.execute(
+                sa.update(ledger).where(ledger.c.revision == key[0], ledger.c.phase == key[1]).values(**values)
             )
-        )
+        else:
+            self.connection.execute(sa.insert(ledger).values(revision=key[0], phase=key[1], **values))
+        if self._known is not None:
+            self._known.add(key)
 
     def forget(self, revision: str, phase: str | None = None) -> None:
         """Delete a revision's ledger rows, or the one of ``phase``, as part of the caller's transaction."""
+        if self._known is not None:
+            gone = {key for key in self._known if key[0] == revision and phase in (None, key[1])}
+            if not gone:
+                return
+            self._known -= gone
         self.connection.execute(ledger_forget(self.tables, revision, phase))
 
     def move_pointer(self, before: frozenset[str], after: frozenset[str]) -> None:

@@ -64,6 +64,7 @@ def build_tables(
         sa.Column("duration_ms", sa.BigInteger),
         sa.Column("host", sa.String(255)),
         sa.Column("pid", sa.Integer),
+        sa.Column("session", sa.BigInteger),
         sa.Column("operator", sa.String(255)),
         sa.Column("app_version", sa.String(255)),
         sa.Column("error", _LONG_TEXT),

@@ -77,7 +77,7 @@ def test_a_lock_is_held_by_one_and_seen_by_all(database_url: str) -> None:
     before = is_locked()
     with run_lock(adapter, engine, name, wait_s=0) as first, run_lock(adapter, engine, name, wait_s=0) as second:
         held = is_locked()
-    assert (before, first, second, held, is_locked()) == (False, True, False, True, False)
+    assert (before, first.taken, second.taken, held, is_locked()) == (False, True, False, True, False)
 
 
 def test_waiting_for_a_lock_ends_at_its_deadline(sqlite_url: str) -> None:
@@ -89,7 +89,7 @@ def test_waiting_for_a_lock_ends_at_its_deadline(sqlite_url: str) -> None:
     with run_lock(adapter, engine, name, wait_s=0), run_lock(
         adapter, engine, name, wait_s=1.0, sleep=naps.append, clock=lambda: next(moments)
     ) as taken:  # fmt: skip
-        assert taken is False
+        assert taken.taken is False
     assert naps == [0.2, pytest.approx(0.1)]
 
 

@@ -18,7 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 LAYERS = {
     "words": ("errors", "phases", "graph", "plan", "remedies"),
     "paper": ("operations", "tables", "offline", "rules", "lint", "render", "authoring"),
-    "database": ("dialects", "recorder", "environment", "backfill", "executor"),
+    "database": ("dialects", "probes", "recorder", "environment", "scripts", "backfill", "executor"),
     "edges": (
         "plain_alembic",
         "alembic_plugin",

@@ -83,6 +83,11 @@ def columns(site: Site, table: str) -> list[str]:
         return [column["name"] for column in sa.inspect(connection).get_columns(table)]
 
 
+def again(site: Site) -> str:
+    """Return what the journal calls a second run of a step: the engine may have kept a part of the first."""
+    return "resume" if site.url.startswith("mysql") else "upgrade"
+
+
 def mend(site: Site) -> None:
     query(site.url, "CREATE TABLE nowhere (id integer)")
 
@@ -348,7 +353,7 @@ def test_rebuild_runs_what_is_left_of_the_revision_and_nothing_else(failing: Sit
         ("1", "before-deploy", "upgrade", "done"),
         ("2", "before-deploy", "upgrade", "done"),
         ("2", "after-deploy", "upgrade", "failed"),
-        ("2", "after-deploy", "upgrade", "done"),
+        ("2", "after-deploy", again(failing), "done"),
         ("2", "final", "upgrade", "done"),
     ]
 
@@ -364,7 +369,7 @@ def test_rebuild_that_fails_again_says_how_to_go_on(failing: Site) -> None:
     outcome = flask_db(failing, "rebuild", "2", "--phase", "final")
     assert outcome.status == 1
     assert "type again: flask db rebuild --phase final 2\n" in outcome.stderr
-    assert journal(failing)[-1][:4] == ("2", "after-deploy", "upgrade", "failed")
+    assert journal(failing)[-1][:4] == ("2", "after-deploy", again(failing), "failed")
 
 
 def test_rebuild_reruns_a_step_whose_runner_was_killed_and_left_nothing(site: Site) -> None:

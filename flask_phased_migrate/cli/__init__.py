@@ -38,6 +38,7 @@ from .group import (
     global_options,
     new_revision_options,
     store_globals,
+    timeout_options,
 )
 from .printing import (
     bind_json,
@@ -198,7 +199,7 @@ def merge(directory: str | None, revisions: Sequence[str], **options: Any) -> No
 @click.option("--through", is_flag=True, help="With --phase: run every phase up to it, one after the other.")
 @PLAN
 @BIND
-@LOCK_WAIT
+@timeout_options
 @OPERATOR
 @JSON
 @click.argument("revision", default="head")
@@ -253,7 +254,7 @@ def _check_target(revision: str, direction: str, sql: bool) -> None:
 @PHASE
 @PLAN
 @BIND
-@LOCK_WAIT
+@timeout_options
 @OPERATOR
 @JSON
 @click.argument("revision", default="-1")
@@ -606,7 +607,7 @@ def skip(
 @click.option("--phase", default=None, help="The last phase to run (default: all that are left).")
 @click.option("--all-phases", is_flag=True, help="Go past the boundary although MIGRATE_REQUIRE_PHASES is set.")
 @BIND
-@LOCK_WAIT
+@timeout_options
 @OPERATOR
 @JSON
 @click.argument("revision")

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import click
 from flask import g
 
-from ..errors import DatabaseUnreachable, MigrateError
+from ..errors import DatabaseUnreachable, MigrateError, Terminated
 
 
 class ErrorsAsStatus:
@@ -21,11 +24,13 @@ class ErrorsAsStatus:
 
     def __call__(self, *arguments: Any, **options: Any) -> Any:
         try:
-            return self.callback(*arguments, **options)
+            with signals_raised():
+                return self.callback(*arguments, **options)
         except (click.exceptions.ClickException, click.exceptions.Exit, click.exceptions.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
-            click.echo("Interrupted.", err=True)
+        except KeyboardInterrupt as error:
+            name = str(error) if isinstance(error, Terminated) else ""
+            click.echo(f"Interrupted by {name}." if name else "Interrupted.", err=True)
             status = 130
         except (Exception, SystemExit) as error:
             if g.get("migrate_raiseerr"):
@@ -36,6 +41,34 @@ class ErrorsAsStatus:
         click.get_current_context().exit(status)
         return None
 
+
+@contextmanager
+def signals_raised() -> Iterator[None]:
+    """Let the signals that tell a process to end raise :class:`.Terminated` in the block.
+
+    Once: what is done then to leave everything in order must not be interrupted by the next one.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, _frame: Any) -> None:
+        for other in _ENDING:
+            signal.signal(other, signal.SIG_IGN)
+        raise Terminated(signal.Signals(number).name)
+
+    before = {number: signal.getsignal(number) for number in _ENDING}
+    for number, handler in before.items():
+        if handler == signal.SIG_DFL:
+            signal.signal(number, end)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+_ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 # The commands that Flask-Migrate does not have: there, a name that does not exist is a mistake of usage.
 _OWN = frozenset({"sql", "graph", "status", "ready", "journal", "trace", "resolve", "skip", "rebuild", "environ"})

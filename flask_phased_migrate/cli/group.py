@@ -50,6 +50,33 @@ JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 LOCK_WAIT = click.option(
     "--lock-wait", type=click.FloatRange(min=0), default=None, help="Seconds to wait for another runner (default: 60)."
 )
+_LOCK_TIMEOUT = click.option(
+    "--lock-timeout",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Seconds that a statement may wait for a lock, while others queue behind it (default: 2).",
+)
+_STATEMENT_TIMEOUT = click.option(
+    "--statement-timeout",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Seconds that a change of a definition may take; what scans or builds is exempt (default: no limit).",
+)
+_RETRY_BUDGET = click.option(
+    "--retry-budget",
+    type=click.FloatRange(min=0),
+    default=None,
+    help="Seconds to go on trying a step that others keep from a lock (default: 60).",
+)
+
+
+def timeout_options(function: _F) -> _F:
+    """Add the options of commands that run steps: how long to wait, and to try again."""
+    for option in (LOCK_WAIT, _RETRY_BUDGET, _STATEMENT_TIMEOUT, _LOCK_TIMEOUT):
+        function = option(function)
+    return function
+
+
 REASON = click.option("--reason", default=None, help="Why, for the journal.")
 OPERATOR = click.option("--operator", default=None, help="Who runs this, for the journal (default: the login name).")
 

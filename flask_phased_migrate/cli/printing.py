@@ -52,20 +52,22 @@ def run_and_show(
     direction: str, directory: str | None, revision: str, tag: Any, x_arg: Any, as_json: bool, options: dict[str, Any]
 ) -> None:
     progress = Progress(quiet=bool(g.get("migrate_quiet")), output_to_stderr=as_json)
-    lock_wait_s = options.pop("lock_wait")
+    waits = {f"{name}_s": options.pop(name) for name in _WAITS}
     command = command_line(direction, revision, options)
     function = getattr(current_extension(), direction)
     # With --json, what revisions print must not get into the JSON.
     aside = contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext()
     with progress, aside:
         plan = function(
-            directory, revision, tag=tag, x_arg=x_arg, lock_wait_s=lock_wait_s, report=progress.report, command=command,
-            **options,
+            directory, revision, tag=tag, x_arg=x_arg, report=progress.report, command=command, **waits, **options,
         )  # fmt: skip
     if as_json:
         print_json(plan_json(plan, {}))
     elif not plan.actions:
         say("Nothing to do.")
+
+
+_WAITS = ("lock_wait", "lock_timeout", "statement_timeout", "retry_budget")
 
 
 def command_line(direction: str, revision: str, options: Mapping[str, Any]) -> str:
@@ -128,6 +130,8 @@ class Progress:
             self._line(f"{what} ... {detail}{event.seconds:.2f}s")
         elif event.kind == "failed":
             self._line(f"{what} ... failed after {event.seconds:.2f}s")
+        elif event.kind == "retried":
+            self._line(f"{what} ... retried in {event.seconds:.2f}s, kept from a lock: {event.detail}")
         elif event.kind == "passed":
             self._line(f"{step.bind}: {step.revision} complete")
         elif event.kind == "reopened":

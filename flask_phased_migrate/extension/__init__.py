@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import argparse
 import getpass
+import math
 import os
 import time
 import uuid
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g
@@ -23,6 +25,7 @@ from .settings import (
     Setting,
     current_settings,
     find_setting,
+    migration_urls,
     new_config,
     plain_database,
 )
@@ -146,6 +149,7 @@ class Migrate:
         options.x = [*(g.get("x_arg") or ()), *([x_arg] if isinstance(x_arg, str) else x_arg or ())]
         options.quiet = bool(g.get("migrate_quiet"))
         config.cmd_opts = options
+        config.attributes["phased_urls"] = migration_urls()
         return self.call_configure_callbacks(config)  # type: ignore[no-any-return]
 
     def _directory(self) -> str:
@@ -284,8 +288,8 @@ class Migrate:
         """Run an upgrade and return the plan that was run.
 
         :param all_phases: run a plain upgrade although ``MIGRATE_REQUIRE_PHASES`` is set.
-        :param run: ``tag``, ``x_arg``, ``lock_wait_s``, ``report`` (called with each event) and ``command`` (as
-            typed, for messages).
+        :param run: ``tag``, ``x_arg``, ``lock_wait_s``, ``lock_timeout_s``, ``statement_timeout_s``,
+            ``retry_budget_s``, ``report`` (called with each event) and ``command`` (as typed, for messages).
         :raises Refused: if the plan is blocked; nothing was executed.
         :raises StepFailed: if a step raised.
         :raises LockHeld: if another runner kept the lock longer than ``lock_wait_s`` seconds.
@@ -316,13 +320,23 @@ class Migrate:
         tag: str | None = None,
         x_arg: Any = None,
         lock_wait_s: float | None = None,
+        lock_timeout_s: float | None = None,
+        statement_timeout_s: float | None = None,
+        retry_budget_s: float | None = None,
         report: Callable[[Event], None] | None = None,
         command: str | None = None,
     ) -> Plan:
+        from ..executor.retries import Timeouts
         from ..signals import signalling
 
         project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
         run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
+        timeouts = Timeouts(
+            self._seconds("MIGRATE_LOCK_TIMEOUT", Timeouts.lock_s, lock_timeout_s, project.config),
+            self._seconds("MIGRATE_STATEMENT_TIMEOUT", Timeouts.statement_s, statement_timeout_s, project.config),
+            self._seconds("MIGRATE_RETRY_BUDGET", Timeouts.budget_s, retry_budget_s, project.config),
+        )
+        run = replace(run, timeouts=timeouts)
         app = current_app._get_current_object()  # type: ignore[attr-defined]
         return run.execute(request, signalling(app, report or _ignore), command or f"flask db {request.direction}")
 
@@ -330,13 +344,31 @@ class Migrate:
         from ..recorder import this_runner
         from .running import Run
 
-        wait_s = _lock_wait_s() if lock_wait_s is None else lock_wait_s
+        wait_s = self._seconds("MIGRATE_LOCK_WAIT", LOCK_WAIT_S, lock_wait_s, project.config)
         version = current_app.config.get("MIGRATE_APP_VERSION")
         runner = this_runner(
             str(uuid.uuid4()), operator=_operator(), app_version=None if version is None else str(version)
         )
         required = bool(current_app.config.get("MIGRATE_REQUIRE_PHASES", False))
-        return Run(project, runner, float(wait_s), options, required)
+        return Run(project, runner, wait_s, options, required)
+
+    def _seconds(self, name: str, default: float, given: float | None, config: Config) -> float:
+        """Return a setting in seconds; ``given`` on the command line comes first.
+
+        :raises ConfigurationError: if it is no number, or below 0.
+        """
+        if given is not None:
+            return given
+        found = self.setting(name, name.removeprefix("MIGRATE_").lower().replace("_", "-"), default, config)
+        try:
+            seconds = float(found.value)
+        except (TypeError, ValueError):
+            seconds = math.nan
+        if not 0 <= seconds < math.inf:
+            raise ConfigurationError(
+                f"{name} is {found.value!r} ({found.source}). It is a number of seconds, for example {default:g}."
+            )
+        return seconds
 
     def resolve(
         self,
@@ -476,14 +508,6 @@ class Migrate:
         names = split_names(setting.value)
         wanted = None if revision is None else one_revision(project, revision)
         return Export(project).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
-
-
-def _lock_wait_s() -> float:
-    value = current_app.config.get("MIGRATE_LOCK_WAIT", LOCK_WAIT_S)
-    try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ConfigurationError(f"MIGRATE_LOCK_WAIT is {value!r}. It is a number of seconds.") from None
 
 
 def current_migrate() -> Migrate:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy.engine import Engine
 
-from ..dialects import Adapter, LockName, adapter_for, run_lock
+from ..dialects import Adapter, LockName, LockSession, adapter_for, run_lock
 from ..environment import BINDS_KEY, Visit, run_environment, stdout_to_stderr
 from ..errors import LockHeld, Refused, UsageError
 from ..executor import Effects, Executor, end_reading
+from ..executor.retries import Timeouts
 from ..graph import assign_unnamed
-from ..plan import History, Plan, Step, simulate, stamped_heads
+from ..plan import UNDOING, History, Plan, Step, simulate, stamped_heads
 from ..recorder import Execution, Operation, Recorder, Runner, read_history, read_journal
 from ..remedies import next_command
 from ..tables import Tables
@@ -106,6 +107,9 @@ def read_executions(
     return tuple(found[:limit])
 
 
+Locks = Mapping[str, LockSession]
+
+
 @dataclass(frozen=True)
 class Resolution:
     """What was settled about an interrupted step: whose it is, and the command that goes on."""
@@ -137,6 +141,7 @@ class Run:
     lock_wait_s: float
     options: Mapping[str, Any]
     require_phases: bool = False
+    timeouts: Timeouts = field(default_factory=Timeouts)
 
     # -- upgrade and downgrade ------------------------------------------------------------------
 
@@ -160,11 +165,17 @@ class Run:
         if not plan.actions and not plan.blocked and not (fresh and unmade):
             return plan
         refuse_unguarded(self.project, plan)
-        with self._locked(found, request.bind):
+        with self._locked(found, request.bind) as locks:
             found, plan = self._survey(request)
             self._refuse(request, found, plan)
-            effects = Effects(report=report, runner=self.runner, command=command)
-            self._run_actions(plan, found, effects, fresh=fresh, bind=request.bind)
+            effects = Effects(
+                report=report,
+                runner=self.runner,
+                command=command,
+                timeouts=self.timeouts,
+                patience_s=self.lock_wait_s,
+            )
+            self._run_actions(plan, found, effects, locks, fresh=fresh, bind=request.bind)
         return plan
 
     def _survey(self, request: Request) -> tuple[Survey, Plan]:
@@ -179,7 +190,9 @@ class Run:
         elif self.require_phases:
             refuse_without_phase(request, plan, chosen)
 
-    def _run_actions(self, plan: Plan, found: Survey, effects: Effects, *, fresh: bool, bind: str | None) -> None:
+    def _run_actions(
+        self, plan: Plan, found: Survey, effects: Effects, locks: Locks, *, fresh: bool, bind: str | None
+    ) -> None:
         known = {history.bind: history for history in choose_histories(found.histories, bind)}
         total, first = len(plan.steps), 1
 
@@ -188,7 +201,7 @@ class Run:
             if at.bind not in known:
                 return
             actions = plan.of_bind(at.bind).actions
-            executor = Executor(at, found.project.graph, known[at.bind], plan.direction, effects)
+            executor = Executor(at, found.project.graph, known[at.bind], plan.direction, effects, locks.get(at.bind))
             if actions:
                 first += executor.run(actions, first=first, total=total)
             elif fresh:
@@ -200,29 +213,38 @@ class Run:
     # -- locks ----------------------------------------------------------------------------------
 
     @contextmanager
-    def _locked(self, found: Survey, bind: str | None) -> Iterator[None]:
-        """Hold the run lock of each chosen bind, on connections of their own.
+    def _locked(self, found: Survey, bind: str | None) -> Iterator[Locks]:
+        """Hold the run lock of each chosen bind, on connections of their own; gives them by bind.
 
         Binds may share a version table: an env.py may visit one database several times.
         """
-        taken = set()
+        taken: dict[tuple[Any, LockName], LockSession] = {}
+        locks: dict[str, LockSession] = {}
         with ExitStack() as stack:
             for item in found.binds:
                 key = (item.engine.url, item.lock_name)
-                if bind not in (None, item.history.bind) or key in taken:
+                if bind not in (None, item.history.bind):
                     continue
-                taken.add(key)
-                lock = run_lock(item.adapter, item.engine, item.lock_name, wait_s=self.lock_wait_s)
-                if not stack.enter_context(lock):
-                    raise LockHeld(self._held(item))
-            yield
+                if key not in taken:
+                    lock = run_lock(item.adapter, item.engine, item.lock_name, wait_s=self.lock_wait_s)
+                    held = stack.enter_context(lock)
+                    if not held.taken:
+                        raise LockHeld(self._held(found, item, held.session))
+                    taken[key] = held.session
+                locks[item.history.bind] = taken[key]
+            yield locks
 
-    def _held(self, item: SurveyedBind) -> str:
-        with item.engine.connect() as connection:
-            rows = read_journal(connection, item.tables, limit=1)
-        holder = f" It is process {rows[0].pid} on {rows[0].host}." if rows and rows[0].status == "running" else ""
+    def _held(self, found: Survey, wanted: SurveyedBind, session: LockSession) -> str:
+        """Return the message about a lock that somebody else keeps, who may be at work on another bind just now."""
+        others = sorted(found.binds, key=lambda item: item is not wanted)
+        running = next((row for row in map(_running, others) if row is not None), None)
+        if running is not None:
+            holder = f" It is process {running.pid} on {running.host}."
+        else:
+            known = session.holder()
+            holder = f" It is {known}." if known else ""
         return (
-            f"Another runner is at work on {item.history.bind} and did not finish within {self.lock_wait_s:g} s."
+            f"Another runner is at work on {wanted.history.bind} and did not finish within {self.lock_wait_s:g} s."
             f"{holder} Nothing was executed. Type the same command again, or wait longer: --lock-wait SECONDS"
         )
 
@@ -258,23 +280,14 @@ class Run:
         step = Step(interrupted[0].bind, name, phase)
         record = interrupted[0].records[(name, phase)]
 
-        direction = "upgrade"
+        undoing = record.status in UNDOING
 
-        def change(at: Visit, recorder: Recorder) -> None:
-            nonlocal direction
-            newest = read_journal(at.connection, at.tables, step=(name, phase), limit=1)
-            end_reading(at.connection)
-            undoing = bool(newest) and newest[0].operation == "downgrade"
-            direction = "downgrade" if undoing else "upgrade"
-            if undoing and action == "resume":
-                raise UsageError(
-                    f"It is the downgrade of {name} {phase} that was interrupted, and it cannot go on half-way. "
-                    "Choose --restart (the step counts as done, undo it again) or --mark-done (it is undone)."
-                )
+        def change(_at: Visit, recorder: Recorder) -> None:
             with recorder.connection.begin():
                 if action == "resume":
+                    status = "half-undone" if undoing else "failed"
                     place = record.statement if after is None else after
-                    recorder.record_status(step, "failed", statement=place)
+                    recorder.record_status(step, status, statement=place)
                 elif (action == "mark-done") is not undoing:
                     recorder.record_status(step, "done")
                 else:
@@ -282,6 +295,7 @@ class Run:
                 operation: Operation = "skip" if action == "mark-done" else "resume"
                 recorder.insert_execution(operation, name, phase, "done", _with_place(reason, after))
 
+        direction = "downgrade" if undoing else "upgrade"
         self._change(found, step.bind, change)
         return Resolution(name, f"flask db {direction} --phase {phase}")
 
@@ -393,6 +407,13 @@ def _skipped(found: Survey, plan: Plan, *, by_phase: bool) -> Skipped:
 
 def _with_place(reason: str | None, after: int | None) -> str | None:
     return reason if after is None else f"--after {after}: {reason or ''}".rstrip(": ")
+
+
+def _running(item: SurveyedBind) -> Execution | None:
+    """Return the newest execution of a bind that has not ended."""
+    with item.engine.connect() as connection:
+        rows = read_journal(connection, item.tables, running=True, limit=1)
+    return rows[0] if rows else None
 
 
 def _is_interrupted(history: History, name: str, phase: str) -> bool:

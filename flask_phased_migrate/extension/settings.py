@@ -13,6 +13,8 @@ from ..errors import ConfigurationError, UsageError
 from ..phases import DEFAULT_BIND
 
 if TYPE_CHECKING:
+    from sqlalchemy import URL
+
     from ..environment import Config
     from . import Migrate
 
@@ -97,6 +99,30 @@ def engines_of(db: Any) -> Mapping[str | None, Any]:
     """Return the engines of a database object by bind; the unnamed one's key is None."""
     engines: Mapping[str | None, Any] | None = getattr(db, "engines", None)
     return engines if engines is not None else {None: db.engine}
+
+
+def migration_urls() -> Mapping[str, URL]:
+    """Return the URLs by bind to which the tool connects in place of the application's.
+
+    :raises ConfigurationError: if one is no database URL.
+    """
+    from sqlalchemy import make_url
+    from sqlalchemy.exc import ArgumentError
+
+    given = current_app.config.get("MIGRATE_DATABASE_URL")
+    if not given:
+        return {}
+    by_bind = given if isinstance(given, Mapping) else {DEFAULT_BIND: given}
+    found = {}
+    for name, value in by_bind.items():
+        try:
+            found[name or DEFAULT_BIND] = make_url(value)
+        except ArgumentError:
+            raise ConfigurationError(
+                f"MIGRATE_DATABASE_URL of bind {name or DEFAULT_BIND} is no database URL. It looks like "
+                "postgresql+psycopg://user:password@host/database; a mapping has one for each bind."
+            ) from None
+    return found
 
 
 def new_config(directory: str) -> Config:

@@ -1,0 +1,1 @@
+"""Measures this checkout against Flask-Migrate; see ``python -m benchmarks --help`` and README.rst."""

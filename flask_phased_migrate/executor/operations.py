@@ -1,0 +1,457 @@
+"""What a step needs while its body runs: scripts, autocommit blocks, timeouts, and the count of what is committed."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from alembic.operations import Operations
+from alembic.operations.ops import BulkInsertOp, ExecuteSQLOp
+from sqlalchemy.engine import Connection
+
+from ..dialects import Adapter, first_word
+from ..errors import MigrateError, StepInterrupted
+from ..operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, muted_read, resolve_script
+from ..phases import PhasedFunction
+from ..plan import Step, resolve_choices
+from ..probes import concurrent_index, invalid_index, was_executed, words_of
+from ..scripts import run_script, script_environment
+from .progress import Progress
+from .retries import Budget, Timeouts
+
+if TYPE_CHECKING:
+    from . import Executor
+
+
+class SessionTimeouts:
+    """The timeouts of the migration's session: changed only where the next statement wants others."""
+
+    def __init__(self, connection: Connection, adapter: Adapter, timeouts: Timeouts) -> None:
+        self.connection = connection
+        self.adapter = adapter
+        self.timeouts = timeouts
+        self.own = False
+        self._touched = False
+        self._lock_s: float | None = None
+        self._statement_s: float | None = None
+
+    def prepare(self, statement: str, *, autocommit: bool) -> None:
+        """Set what ``statement`` wants."""
+        if self.own:
+            return
+        words = words_of(statement.lower(), self.connection.dialect.name) if autocommit or self._times() else ()
+        unlimited = autocommit and "concurrently" in words
+        takes = self.adapter.takes_lock_timeout(statement) and not unlimited
+        self.set_lock_s(self.timeouts.lock_s if takes else 0.0)
+        if self._times():
+            wanted = self.timeouts.statement_s if _is_short(words) else 0.0
+            if wanted != self._statement_s:
+                self.adapter.set_statement_timeout(self.connection, wanted)
+                self._statement_s, self._touched = wanted, True
+
+    def set_lock_s(self, wanted: float) -> None:
+        """Set the lock timeout, if the session has another."""
+        if wanted != self._lock_s:
+            self.adapter.set_lock_timeout(self.connection, wanted)
+            self._lock_s, self._touched = wanted, True
+
+    def _times(self) -> bool:
+        return self.timeouts.statement_s > 0
+
+    def forget(self) -> None:
+        """Note that what was set may have been rolled back, or changed by the body."""
+        self._lock_s = self._statement_s = None
+        self.own = False
+
+    def reset(self) -> None:
+        """Give the session back the server's own timeouts."""
+        if self._touched:
+            with self.connection.begin():
+                self.adapter.reset_timeouts(self.connection, statement=self._times())
+            self._touched = False
+            self.forget()
+
+
+def _is_short(words: tuple[str, ...]) -> bool:
+    """Return whether a statement changes a definition and neither scans a table nor builds an index."""
+    if words[:1] not in (("create",), ("alter",), ("drop",), ("rename",), ("comment",), ("truncate",)):
+        return False
+    builds = words[:1] == ("create",) and "index" in words[:3]
+    return not builds and "validate" not in words
+
+
+class Listeners:
+    """Hears what is sent on the migration's connection, and tells the step that runs."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.step: StepOperations | None = None
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Listen for the block."""
+        connection, engine = self.connection, self.connection.engine
+        heard: list[tuple[Any, str, Callable[..., Any]]] = [
+            (connection, "before_cursor_execute", self._before),
+            (connection, "after_cursor_execute", self._after),
+            (connection, "commit", self._commit),
+            (connection, "begin", self._begin),
+        ]
+        # These may send the statement themselves; they hear of every connection of the engine.
+        for name in ("do_execute", "do_executemany", "do_execute_no_params"):
+            heard.append((engine, name, functools.partial(self._send, name)))
+        for target, name, function in heard:
+            sa.event.listen(target, name, function)
+        try:
+            yield
+        finally:
+            for target, name, function in heard:
+                sa.event.remove(target, name, function)
+
+    def _before(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if self.step is not None:
+            self.step.before(connection, statement)
+
+    def _after(self, connection: Connection, _cursor: Any, statement: str, *_rest: Any) -> None:
+        if self.step is not None:
+            self.step.after(connection, statement)
+
+    def _commit(self, _connection: Connection) -> None:
+        if self.step is not None:
+            self.step.commit()
+
+    def _begin(self, connection: Connection) -> None:
+        if self.step is not None:
+            self.step.begin(connection)
+
+    def _send(self, name: str, cursor: Any, statement: str, *rest: Any) -> bool | None:
+        if self.step is None or rest[-1].root_connection is not self.connection:
+            return None
+        return self.step.send(name, cursor, statement, *rest)
+
+
+class StepOperations:
+    """What a step needs while its body runs: scripts, autocommit blocks, and the count of statements.
+
+    :param doubtful: an earlier run ended without a word, and may have been at work on the first operation that is
+        not skipped.
+    """
+
+    def __init__(
+        self,
+        executor: Executor,
+        step: Step,
+        runner: BodyRunner,
+        progress: Progress,
+        checksum: str | None,
+        budget: Budget,
+        *,
+        doubtful: bool = False,
+    ) -> None:
+        self.executor = executor
+        self.connection = executor.connection
+        self.adapter = executor.adapter
+        self.step = step
+        self.runner = runner
+        self.progress = progress
+        self.checksum = checksum
+        self.budget = budget
+        self.doubtful = doubtful
+        self._unknown: StepInterrupted | None = None
+        self._stored_astray = False
+        self._silent = False
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Serve the context's operations for the block."""
+        context = self.executor.visit.context
+        original = context.autocommit_block
+        context.opts[RUNNER_KEY] = self
+        self.runner.ended = self._operation_ended
+        self.runner.lost = self.progress.lost
+        self.runner.guarded = True
+        vars(context)["autocommit_block"] = lambda: self._autocommit_block(original)
+        self.executor.listeners.step = self
+        try:
+            yield
+            if self._unknown is not None:
+                raise self._unknown
+        except BaseException as error:
+            self.progress.failed()
+            if isinstance(error, KeyboardInterrupt) and self.progress.in_flight:
+                self.executor.end_session()
+            raise
+        finally:
+            self.executor.listeners.step = None
+            vars(context).pop("autocommit_block", None)
+            context.opts.pop(RUNNER_KEY, None)
+
+    def before(self, connection: Connection, statement: str) -> None:
+        """Do what has to be done before a statement is sent."""
+        if self._silent:
+            return
+        if self._unknown is not None:
+            raise self._unknown
+        if self.runner.muted:
+            raise muted_read()
+        writes = self._writes(statement)
+        if writes:
+            self._prepare(statement)
+        if self.progress.ends_transaction(statement):
+            self._before_implicit_commit(writes=writes)
+        elif self.progress.autocommit:
+            self._store_astray(writes=writes)
+        elif first_word(statement) in _COMMITS:
+            self._commit_so_far()
+        elif self._ends_for_pragma(statement):
+            # Inside a transaction SQLite ignores this pragma without a word (pragma.html#pragma_foreign_keys),
+            # and a batch operation that relies on it would cascade its DROP TABLE into other tables.
+            self._commit_so_far()
+            connection.connection.commit()
+        self.progress.in_flight = True
+        self.progress.sent = writes and self.progress.keeps(statement)
+        self.executor.watch.sent(self.adapter.session_id(connection))
+
+    def _ends_for_pragma(self, statement: str) -> bool:
+        """Return whether the transaction ends for a pragma; where tables are replaced it is what it asks for."""
+        return not self.executor.replacing and _is_foreign_keys_pragma(self.connection, statement)
+
+    def _writes(self, statement: str) -> bool:
+        return first_word(statement) not in _READS or self.adapter.commits_implicitly(statement)
+
+    def _prepare(self, statement: str) -> None:
+        """Set the timeouts, and remove what a failed build of the same index left."""
+        with self._silently():
+            self.executor.timeouts.prepare(statement, autocommit=self.progress.autocommit)
+            self._remove_invalid_index(statement)
+
+    def _remove_invalid_index(self, statement: str) -> None:
+        if not self.progress.autocommit or self.connection.dialect.name != "postgresql":
+            return
+        index = concurrent_index(statement)
+        name = invalid_index(self.connection, index) if index is not None else None
+        if name is not None:
+            self._output(f"The index {name} was left invalid by a build that failed: dropped, to be built anew.")
+            self.connection.exec_driver_sql(f"DROP INDEX CONCURRENTLY {name}")
+
+    def _before_implicit_commit(self, *, writes: bool) -> None:
+        if not self.progress.autocommit:
+            self._store_astray(writes=writes)
+            if self.progress.stored != self.runner.committed or (
+                self.progress.has_lost_its_place and not self._stored_astray
+            ):
+                self._store(self.runner.committed)
+            # The engine would do it anyway, and for a few statements only we do: now it is certain.
+            self.connection.connection.commit()
+        else:
+            self._store_astray(writes=writes)
+        self.progress.committing(self.runner.committed)
+
+    def _store_astray(self, *, writes: bool) -> None:
+        """Write that the step's place is not known any more, before a statement that no operation sends is kept."""
+        if writes and not self.runner.in_operation and not self._stored_astray:
+            self._store(self.runner.committed, astray=True)
+
+    def after(self, connection: Connection, statement: str) -> None:
+        """Note what a statement that was executed has done."""
+        if self._silent:
+            return
+        self.progress.in_flight = self.progress.sent = False
+        self.executor.watch.answered()
+        word = first_word(statement)
+        if word in _COMMITS or self._ends_for_pragma(statement):
+            if not self.progress.autocommit:
+                self.adapter.begin(connection)
+        elif not self._writes(statement):
+            self.executor.timeouts.own |= word == "set" and "timeout" in statement.lower()
+        else:
+            committed = self.adapter.has_committed(connection, statement)
+            self.progress.statement_ended(
+                in_operation=self.runner.in_operation, committed=self.progress.autocommit or committed
+            )
+
+    # -- sending ------------------------------------------------------------------------------------
+
+    def send(self, name: str, cursor: Any, statement: str, *rest: Any) -> bool | None:
+        """Send a statement in SQLAlchemy's place, where it may be done already or is the unit of retry.
+
+        Return True where it needs no sending any more.
+        """
+        context = rest[-1]
+        if self._silent:
+            return None
+        if self._is_done_already(statement):
+            return True
+        if self.progress.transactional and not self.progress.autocommit:
+            return None
+        send = getattr(context.dialect, name)
+        while True:
+            try:
+                send(cursor, statement, *rest)
+            except context.dialect.loaded_dbapi.Error as error:
+                if not self.adapter.undoes_statement_only(error) or not self.executor.waits(
+                    error, self.step, self.budget
+                ):
+                    raise
+                with self._silently():
+                    self._remove_invalid_index(statement)
+            else:
+                return True
+
+    def _is_done_already(self, statement: str) -> bool:
+        """Return whether an earlier run, which ended without a word, has executed the statement.
+
+        :raises StepInterrupted: if the database does not tell.
+        """
+        if not self._is_in_doubt() or not self._writes(statement):
+            return False
+        if not self.progress.keeps(statement):
+            # It went with its transaction, unless what follows it in the same operation has committed it.
+            if self.progress.transactional or isinstance(self.runner.operation, (ExecuteSQLOp, BulkInsertOp)):
+                self.doubtful = False
+                return False
+            raise self._not_known(statement)
+        with self._silently():
+            answer = was_executed(self.connection, statement)
+        if answer is None:
+            raise self._not_known(statement)
+        self.doubtful = answer
+        return answer
+
+    def _is_in_doubt(self) -> bool:
+        runner = self.runner
+        return self.doubtful and runner.in_operation and not runner.muted and runner.finished == runner.skip
+
+    def _not_known(self, statement: str) -> StepInterrupted:
+        """Return the error for a statement of which nobody knows whether it was executed; it is raised for good."""
+        done, step = self.runner.skip, self.step
+        command = f"flask db resolve {step.revision} {step.phase} --resume --reason TEXT"
+        self._unknown = StepInterrupted(
+            f"An earlier run of {step} ended without a word while it may have been at work on this statement, its "
+            f"operation {done + 1}, and the database does not tell whether it was executed:\n"
+            f"  {' '.join(statement.split())}\nNothing was executed now.\n"
+            f"Next: look at the database. If the statement was executed: {command} --after {done + 1}\n"
+            f"Else {resolve_choices(step.revision, step.phase, done, direction=self.executor.direction)}",
+            step=step,
+        )
+        return self._unknown
+
+    # -- commits ------------------------------------------------------------------------------------
+
+    def commit(self) -> None:
+        """Note that the body itself commits."""
+        if not self._silent:
+            self._commit_so_far()
+
+    def begin(self, connection: Connection) -> None:
+        """Open the transaction that follows a commit of the body."""
+        if not self._silent:
+            with self._silently():
+                self.adapter.begin(connection)
+
+    def _operation_ended(self, operations: int) -> None:
+        """Write down how far the step is, where the database keeps what it did.
+
+        At once where a person would have to tell; an operation of Alembic leaves what can be looked up, and is
+        written down before the next one begins.
+        """
+        kept = self.progress.operation_ended(operations)
+        if kept == "open" or not self.progress.recorded or self.progress.boundary is None:
+            return
+        told = kept == "half" or self.progress.autocommit
+        if told or isinstance(self.runner.operation, (ExecuteSQLOp, ExecuteScriptOp)):
+            self._store(operations)
+            if not self.progress.autocommit:
+                self.connection.connection.commit()
+
+    @contextmanager
+    def _autocommit_block(self, original: Callable[[], Any]) -> Iterator[None]:
+        self._commit_so_far()
+        block = original()
+        with self._silently():
+            block.__enter__()
+        outer, self.progress.autocommit = self.progress.autocommit, True
+        try:
+            yield
+        finally:
+            self.progress.autocommit = outer
+            with self._silently():
+                block.__exit__(None, None, None)
+        self.adapter.begin(self.connection)
+
+    def _commit_so_far(self) -> None:
+        """Note in the ledger that the step began: what it did so far is committed next."""
+        self._store(self.runner.committed)
+        self.progress.committing(self.runner.committed)
+
+    def _store(self, operations: int, *, astray: bool = False) -> None:
+        """Write the step's ledger row: it began, and so many operations are committed with this row.
+
+        :param astray: whether something is committed with it, or next, that no number of operations describes.
+        """
+        self._stored_astray = astray = astray or self.progress.has_lost_its_place
+        with self._silently():
+            self.executor.recorder.record_status(
+                self.step,
+                "interrupted" if astray else self.executor.begun,
+                statement=operations,
+                checksum=self.checksum,
+                started_at=self.executor.step_began,
+            )
+        self.progress.recorded = True
+        self.progress.stored = operations
+
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        """Execute statements of our own, which are not the body's."""
+        outer, self._silent = self._silent, True
+        try:
+            yield
+        finally:
+            self._silent = outer
+
+    # -- operations of ours -------------------------------------------------------------------------
+
+    def run_script(self, operations: Operations, operation: ExecuteScriptOp) -> None:
+        """Commit the work so far, run the program, and go on in a new transaction."""
+        script = operations.migration_context.script
+        assert script is not None
+        path = resolve_script(Path(script.dir).absolute(), operation.path)
+        if self._is_in_doubt():
+            raise self._not_known(f"execute_script({operation.path!r})")
+        with operations.migration_context.autocommit_block():
+            run_script(
+                path,
+                operation,
+                script_environment(self.connection.engine, self.step, self.executor.direction),
+                Path(script.dir),
+                self._output,
+            )
+            # Recorded by itself, at once: a program that succeeded must not run again.
+            self._store(self.runner.finished + 1)
+            self.progress.committing(self.runner.finished + 1)
+
+    def run_phased(self, operations: Operations, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
+        """Refuse: a body must not call another revision's ``upgrade()``."""
+        del operations, arguments
+        raise MigrateError(
+            f"A body called {function.__name__}() of revision {function.revision}; call a helper instead."
+        )
+
+    def _output(self, line: str) -> None:
+        self.executor.tell("output", self.step, detail=line)
+
+
+def _is_foreign_keys_pragma(connection: Connection, statement: str) -> bool:
+    if connection.dialect.name != "sqlite":
+        return False
+    words = statement.lower().replace("=", " ").replace("(", " ").split()
+    return words[:1] == ["pragma"] and len(words) > 2 and words[1].rpartition(".")[2] == "foreign_keys"
+
+
+_READS = frozenset({"select", "show", "pragma", "explain", "describe", "desc", "set", "use"})
+_COMMITS = frozenset({"commit", "end"})

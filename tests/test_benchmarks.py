@@ -1,0 +1,61 @@
+"""The benchmarks: histories are the same each time, round trips are exact, a run writes its figures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from support import fresh_database
+
+from benchmarks import proxy
+from benchmarks.__main__ import main
+from benchmarks.histories import write_history
+
+
+def history(folder: Path, revisions: int, body: str) -> dict[str, str]:
+    folder.mkdir()
+    write_history(folder, revisions, body=body)
+    return {file.name: file.read_text() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("body", ["plain", "phased"])
+def test_a_history_is_the_same_each_time(tmp_path: Path, body: str):
+    assert history(tmp_path / "first", 12, body) == history(tmp_path / "second", 12, body)
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_a_round_trip_is_a_request_and_its_answer_after_the_login(tmp_path: Path, engine: str, monkeypatch):
+    monkeypatch.setenv("PGSSLMODE", "disable")
+    monkeypatch.setenv("PGGSSENCMODE", "disable")
+    with fresh_database(engine, tmp_path) as address:
+        url = sa.make_url(address)
+        with proxy.running_proxy(engine, url.host or "127.0.0.1", url.port or 0) as counting:
+            through = sa.create_engine(url.set(host="127.0.0.1", port=counting.port), isolation_level="AUTOCOMMIT")
+            with through.connect() as connection:
+                before = len(counting.connections[0].requests)
+                for number in range(3):
+                    connection.exec_driver_sql(f"SELECT {number}")
+                asked = counting.connections[0].requests[before:]
+            through.dispose()
+
+    assert asked == ["SELECT 0", "SELECT 1", "SELECT 2"]
+
+
+def test_a_run_writes_its_figures(tmp_path: Path):
+    said: list[str] = []
+    file = tmp_path / "figures.json"
+
+    status = main(
+        ["times", "--engines", "sqlite", "--revisions", "2", "--rounds", "1", "--json", str(file)], said.append
+    )
+
+    figures = json.loads(file.read_text())
+    assert status == 0
+    assert [(item["engine"], item["job"], item["revisions"], len(item["pairs"])) for item in figures["times"]] == [
+        ("sqlite", "from empty", 2, 1),
+        ("sqlite", "nothing to do", 2, 1),
+    ]
+    assert figures["round_trips"] == []
+    assert len(said) == 2
