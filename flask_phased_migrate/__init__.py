@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from .extension.env_file import each_bind
     from .operations import execute_script
     from .phases import phased
+    from .signals import step_failed, step_finished, step_retried, step_started
 
 __version__ = "0.1.0"
 
@@ -61,6 +62,10 @@ __all__ = [
     "revision",
     "show",
     "stamp",
+    "step_failed",
+    "step_finished",
+    "step_retried",
+    "step_started",
     "upgrade",
 ]
 
@@ -72,6 +77,7 @@ _HOMES = {
     "each_bind": "extension.env_file",
     "execute_script": "operations",
     "phased": "phases",
+    **dict.fromkeys(("step_failed", "step_finished", "step_retried", "step_started"), "signals"),
 }
 
 

@@ -9,6 +9,7 @@
       DatabaseUnreachable       1  no connection to a bind
       DatabaseAhead             1  the database is at a revision without a file
       NotReady                  1  ``ready``, ``status --check``: something is pending
+      NothingPending            1  ``skip``: there is no step to record
       UsageError                2  a name that does not exist was typed
         ConfigurationError      2  a setting cannot be used
           DriverMissing         2  the URL's database driver is not installed
@@ -77,6 +78,10 @@ class DatabaseAhead(MigrateError):
 
 class NotReady(MigrateError):
     """A check found something pending. The message lists it."""
+
+
+class NothingPending(MigrateError):
+    """There is no step left to skip."""
 
 
 class UsageError(MigrateError):

@@ -594,6 +594,7 @@ def resolve_choices(revision: str, phase: str, statement: int = 0, *, direction:
     return (
         "look at the database, then one of\n"
         f"  {command} --resume --reason TEXT      passes over the first {counted(statement, 'operation')} of the body\n"
+        f"  {command} --resume --after N --reason TEXT   passes over the first N: those you found done\n"
         f"  {command} --restart --reason TEXT     runs all of it again: undo its traces yourself first\n"
         f"  {command} --mark-done --reason TEXT   runs nothing: finish it by hand first"
     )

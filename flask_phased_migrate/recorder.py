@@ -5,14 +5,17 @@ The tables are created by the first write, never by a read.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import socket
 import traceback as tracebacks
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
+from functools import cached_property
+from textwrap import indent
 from typing import Any, Literal
 from urllib.parse import quote, quote_plus
 
@@ -27,6 +30,7 @@ Operation = Literal["upgrade", "downgrade", "resume", "skip", "stamp", "script",
 Status = Literal["running", "done", "failed", "interrupted"]
 
 TEXT_LIMIT = 60_000
+NAME_LIMIT = 255
 
 
 @dataclass(frozen=True)
@@ -212,8 +216,29 @@ class Recorder:
         self.runner = runner
         self._known: set[tuple[str, str]] | None = None if records is None else set(records)
         self._writer = Writer(connection, tables)
-        password = connection.engine.url.password
-        self.secrets = (str(password),) if password else ()
+        self.secrets = url_secrets(connection.engine.url)
+
+    @cached_property
+    def _codecs(self) -> tuple[str, ...]:
+        return read_codecs(self.connection)
+
+    @cached_property
+    def _named(self) -> Runner:
+        """The runner, its names as the database can hold them."""
+        runner = self.runner
+        return replace(
+            runner,
+            host=self._text(runner.host, NAME_LIMIT) or "",
+            operator=self._text(runner.operator, NAME_LIMIT),
+            app_version=self._text(runner.app_version, NAME_LIMIT),
+        )
+
+    def _text(self, text: str | None, limit: int | None = None) -> str | None:
+        """Return ``text`` as a column of this database can hold it, without the URL's passwords."""
+        if text is None:
+            return None
+        hidden = hide_secrets(text, *self.secrets)
+        return shorten(hidden if hidden.isascii() else spell_out(hidden, self._codecs))[:limit]
 
     @contextmanager
     def together(self) -> Iterator[Writer]:
@@ -272,12 +297,12 @@ class Recorder:
             started_at=moment,
             finished_at=moment if ended else None,
             duration_ms=0 if ended else None,
-            host=self.runner.host,
+            host=self._named.host,
             pid=self.runner.pid,
             session=adapter_for(self.connection.dialect.name).session_id(self.connection),
-            operator=self.runner.operator,
-            app_version=self.runner.app_version,
-            error=None if error is None else shorten(error),
+            operator=self._named.operator,
+            app_version=self._named.app_version,
+            error=self._text(error),
         )
         return self._writer.inserted
 
@@ -305,8 +330,8 @@ class Recorder:
             status=status,
             finished_at=moment,
             duration_ms=round(duration_s * 1000),
-            error=None if error is None else shorten(describe_error(error, *self.secrets)),
-            traceback=shorten(describe_traceback(error, *self.secrets)) if error is not None and traceback else None,
+            error=None if error is None else self._text(describe_error(error, *self.secrets)),
+            traceback=self._text(describe_traceback(error, *self.secrets)) if error is not None and traceback else None,
         )
 
     def execution_status(self, id_: int) -> str | None:
@@ -537,13 +562,46 @@ def _describe(error: BaseException, secrets: Iterable[str], values: Collection[s
 
 
 def _message(error: BaseException) -> tuple[str, str | None]:
-    """Return an error's own words, and the statement that it is about."""
+    """Return an error's own words without the rows that a server repeats, and the statement that it is about."""
     if isinstance(error, sa.exc.StatementError):
         origin = error.orig if error.orig is not None else error
-        text = str(origin) if origin is not error else error.args[0] if error.args else ""
-        return str(text), error.statement
-    text = str(error)
+        text = _words(origin) if origin is not error else _words(error.args[0]) if error.args else ""
+        return _without_rows(text, origin), error.statement
+    text = _without_rows(_words(error), error)
     return text if isinstance(error, Exception) and text else f"{type(error).__name__} {text}".strip(), None
+
+
+def _words(value: Any) -> str:
+    """Return a value as text, also where its class cannot give one."""
+    try:
+        return str(value)
+    except Exception as error:
+        return f"({type(value).__name__} without words: its __str__ raised {type(error).__name__})"
+
+
+# What "Failing row contains (...)" comes with: not-null, check, WITH CHECK OPTION (PostgreSQL, appendix A).
+_ROW_STATES = frozenset({"23502", "23514", "44000"})
+_DUPLICATE_ENTRY = 1062
+
+
+def _without_rows(text: str, origin: BaseException) -> str:
+    """Return a driver's words without the values of the row in question, which may be in no parameter."""
+    told = getattr(origin, "diag", None)
+    detail = getattr(told, "message_detail", None)
+    if isinstance(detail, str) and detail:
+        opening = ")=(" if ")=(" in detail else "(" if getattr(told, "sqlstate", None) in _ROW_STATES else None
+        return text if opening is None else text.replace(detail, _masked(detail, opening, ")"))
+    if origin.args[:1] == (_DUPLICATE_ENTRY,):
+        return (
+            _masked(text, "entry '", "' for key") if "' for key" in text else _masked(text, "entry \\'", "\\' for key")
+        )
+    return text
+
+
+def _masked(text: str, opening: str, closing: str) -> str:
+    """Return ``text`` with ``***`` from the first ``opening`` to the last ``closing``, if both are there."""
+    start, end = text.find(opening), text.rfind(closing)
+    return text if start < 0 or end < start else f"{text[:start]}{opening}***{text[end:]}"
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
@@ -556,10 +614,19 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         current = current.__cause__ or (None if current.__suppress_context__ else current.__context__)
 
 
+def _related(error: BaseException) -> Iterator[BaseException]:
+    """Give an error, its causes, and the members of groups among them with theirs."""
+    for current in _chain(error):
+        yield current
+        if isinstance(current, BaseExceptionGroup):
+            for member in current.exceptions:
+                yield from _related(member)
+
+
 def bound_values(error: BaseException) -> frozenset[str]:
     """Return the bound parameters of the statements that failed, as text: drivers repeat them in their words."""
     found: set[str] = set()
-    waiting: list[Any] = [item.params for item in _chain(error) if isinstance(item, sa.exc.StatementError)]
+    waiting: list[Any] = [item.params for item in _related(error) if isinstance(item, sa.exc.StatementError)]
     while waiting:
         value = waiting.pop()
         if isinstance(value, Mapping):
@@ -567,37 +634,78 @@ def bound_values(error: BaseException) -> frozenset[str]:
         elif isinstance(value, (list, tuple)):
             waiting.extend(value)
         elif value is not None and not isinstance(value, bool):
-            found.add(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value))
+            found.update(_spellings(value))
     return frozenset(value for value in found if value.strip())
+
+
+def _spellings(value: Any) -> set[str]:
+    """Return how a driver may write a value: as it is, escaped in a ``repr()`` around it, bytes in hexadecimal."""
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        content = bytes(value)
+        return {content.decode("utf-8", "replace"), content.hex(), repr(content)[2:-1]}
+    text = _words(value)
+    if text.isalnum() and text.isascii():
+        return {text}
+    # Python quotes with ' unless that, and no ", is in the text; the words around the value may have either.
+    return {text, repr("'" + text)[2:-1] if '"' not in text else text, repr("'\"" + text)[4:-1]}
 
 
 def _without_values(text: str, values: Collection[str]) -> str:
     """Return ``text`` with each value as ``***``; a short one only where it stands between quotes or brackets."""
     for value in sorted(values, key=len, reverse=True):
+        if len(value) >= _LONG:
+            text = _without_beginnings(text, value)
         text = text.replace(value, "***") if len(value) >= _SHORT else _without_literals(text, [value])
+    return text
+
+
+def _without_beginnings(text: str, value: str) -> str:
+    """Return ``text`` with ``***`` for each beginning of a long value: servers cut what they repeat (at 64)."""
+    start = text.find(value[:_LONG])
+    while start >= 0:
+        pairs = enumerate(zip(value, text[start:], strict=False))
+        same = next((place for place, (ours, theirs) in pairs if ours != theirs), min(len(value), len(text) - start))
+        text = f"{text[:start]}***{text[start + same :]}"
+        start = text.find(value[:_LONG], start)
     return text
 
 
 def _without_literals(text: str, values: Iterable[str]) -> str:
     """Return ``text`` with each value as ``***`` where it stands between quotes or brackets."""
     for value in values:
-        text = re.sub(rf"(?<=['\"(]){re.escape(value)}(?=['\"),])", "***", text)
+        if value in text:
+            text = re.sub(rf"(?<=['\"(]){re.escape(value)}(?=['\"),])", "***", text)
     return text
 
 
+_LONG = 24
 _SHORT = 4
 
 
 def describe_traceback(error: BaseException, *secrets: str) -> str:
     """Return the traceback as text; messages in it are stripped like :func:`describe_error`'s."""
-    values = bound_values(error)
-    blocks = [
-        "Traceback (most recent call last):\n"
-        + hide_secrets(_without_literals("".join(tracebacks.format_tb(current.__traceback__)), values), *secrets)
-        + f"{type(current).__module__}.{type(current).__qualname__}: {_describe(current, secrets, values)}"
-        for current in _chain(error)
-    ]
+    return _tracebacks(error, secrets, bound_values(error))
+
+
+def _tracebacks(error: BaseException, secrets: Collection[str], values: Collection[str]) -> str:
+    blocks = [_traceback(current, secrets, values) for current in _chain(error)]
     return "\n\nThe above was caused by, or came after:\n\n".join(reversed(blocks))
+
+
+def _traceback(error: BaseException, secrets: Collection[str], values: Collection[str]) -> str:
+    """Return where one error was raised, what it says, its notes, and the same of each member of a group."""
+    frames = hide_secrets(_without_literals("".join(tracebacks.format_tb(error.__traceback__)), values), *secrets)
+    name = f"{type(error).__module__}.{type(error).__qualname__}"
+    parts = [f"Traceback (most recent call last):\n{frames}{name}: {_describe(error, secrets, values)}"]
+    parts += [hide_secrets(_without_values(_words(note), values), *secrets) for note in _notes(error)]
+    for number, member in enumerate(error.exceptions if isinstance(error, BaseExceptionGroup) else (), start=1):
+        parts.append(f"Member {number}:\n{indent(_tracebacks(member, secrets, values), '  ')}")
+    return "\n".join(parts)
+
+
+def _notes(error: BaseException) -> Sequence[Any]:
+    notes = getattr(error, "__notes__", ())
+    return notes if isinstance(notes, (list, tuple)) else ()
 
 
 _URL_PASSWORD = re.compile(r"(://[^\s:@/'\"]*):[^\s'\"]*@")
@@ -608,9 +716,21 @@ def hide_secrets(text: str, *secrets: str) -> str:
     """Return ``text`` with the password of every URL in it, and each of ``secrets``, replaced by ``***``."""
     text = _NAMED_PASSWORD.sub(r"\1=***", _URL_PASSWORD.sub(r"\1:***@", text))
     for secret in secrets:
-        for spelling in {secret, quote_plus(secret), quote(secret, safe="")}:
+        for spelling in {secret, quote_plus(secret), quote(secret, safe=""), quote(secret), repr(secret)[1:-1]}:
             text = re.sub(rf"(?<!\w){re.escape(spelling)}(?!\w)", "***", text) if spelling else text
     return text
+
+
+_SECRET_OPTION = re.compile(r"password|passwd|pwd|secret|token", re.IGNORECASE)
+
+
+def url_secrets(url: sa.URL) -> tuple[str, ...]:
+    """Return the passwords of a database URL: its own, and those among its options."""
+    options = [
+        (name, text) for name, value in url.query.items() for text in ([value] if isinstance(value, str) else value)
+    ]
+    found = [str(url.password or ""), *(text for name, text in options if _SECRET_OPTION.search(name))]
+    return tuple(dict.fromkeys(text for text in found if text))
 
 
 def shorten(text: str) -> str:
@@ -623,6 +743,43 @@ def shorten(text: str) -> str:
         return text
     half = TEXT_LIMIT // 2
     return f"{text[:half]}\n[... {len(text) - 2 * half} characters cut ...]\n{text[-half:]}"
+
+
+_MYSQL_CODECS = {"utf8mb4": "utf-8", "utf8mb3": "utf-8-bmp", "utf8": "utf-8-bmp", "latin1": "cp1252"}
+
+
+def read_codecs(connection: Connection) -> tuple[str, ...]:
+    """Return the Python codecs of the character sets that a text must fit to get into the journal.
+
+    ``utf-8-bmp`` stands for MySQL's three-byte UTF-8, which has no character above U+FFFF. The connection's
+    character set counts, and on PostgreSQL the database's too; the tables on MySQL are utf8mb4.
+    """
+    dialect = connection.dialect.name
+    if dialect in ("mysql", "mariadb"):
+        name = str(connection.scalar(sa.text("SELECT @@character_set_client")))
+        return (_MYSQL_CODECS.get(name) or _python_codec(name),)
+    if dialect == "postgresql":
+        names = [str(connection.scalar(sa.text(f"SHOW {side}_encoding"))) for side in ("client", "server")]
+        return tuple(_python_codec(name) for name in names)
+    return ()
+
+
+def _python_codec(name: str) -> str:
+    """Return Python's codec of a server's character set; ``ascii``, which all have, where there is none."""
+    for spelling in (name, name.lower().replace("win", "cp"), f"{name[:4]}_{name[4:]}"):
+        with suppress(LookupError):
+            return codecs.lookup(spelling).name
+    return "ascii"
+
+
+def spell_out(text: str, names: Iterable[str]) -> str:
+    """Return ``text`` with what one of the codecs lacks as ``\\U0001f600``: no character may cost the row."""
+    for name in names:
+        if name == "utf-8-bmp":
+            text = "".join(one if one <= "\uffff" else f"\\U{ord(one):08x}" for one in text)
+        else:
+            text = text.encode(name, "backslashreplace").decode(name)
+    return text
 
 
 def columns_of(executions: Iterable[Execution]) -> Sequence[dict[str, Any]]:

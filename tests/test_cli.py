@@ -36,8 +36,8 @@ BOOKKEEPING = ["alembic_version", "alembic_version_journal", "alembic_version_ph
 # The commands that exist.
 COMMANDS = {
     *("branches", "check", "current", "downgrade", "edit", "ensure-version", "environ", "graph", "heads", "history"),
-    *("init", "journal", "list-templates", "merge", "migrate", "ready", "resolve", "revision", "show", "sql"),
-    *("stamp", "status", "trace", "upgrade"),
+    *("init", "journal", "list-templates", "merge", "migrate", "rebuild", "ready", "resolve", "revision"),
+    *("show", "skip", "sql", "stamp", "status", "trace", "upgrade"),
 }
 
 

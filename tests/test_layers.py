@@ -16,12 +16,13 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "phases", "graph", "plan"),
+    "words": ("errors", "phases", "graph", "plan", "remedies"),
     "paper": ("operations", "tables", "offline", "rules", "lint", "render", "authoring"),
     "database": ("dialects", "probes", "recorder", "environment", "scripts", "backfill", "executor"),
     "edges": (
         "plain_alembic",
         "alembic_plugin",
+        "signals",
         "extension",
         "export",
         "commands",

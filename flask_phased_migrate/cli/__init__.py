@@ -25,6 +25,7 @@ from .group import (
     OPERATOR,
     PHASE,
     PLAN,
+    REASON,
     REV_ID,
     SPLICE,
     SQL,
@@ -42,6 +43,7 @@ from .group import (
 from .printing import (
     bind_json,
     current_extension,
+    describe_skipped,
     journal_line,
     print_json,
     print_plan,
@@ -345,6 +347,7 @@ def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
 @TAG
 @click.option("--purge", is_flag=True, help="Empty the version table before stamping.")
 @BIND
+@OPERATOR
 @click.argument("revision", nargs=-1)
 def stamp(directory: str | None, revision: Sequence[str], **options: Any) -> None:
     """Set the version table to the given revisions; run nothing.
@@ -513,7 +516,7 @@ def journal(
         print_json({"executions": [{"bind": name, **row} for (name, _), row in zip(rows, columns, strict=True)]})
         return
     for name, row in rows:
-        click.echo(journal_line(name, row))
+        write_text(f"{journal_line(name, row)}\n", None)
 
 
 @db.command()
@@ -528,8 +531,10 @@ def trace(directory: str | None, bind: str | None, id: int) -> None:  # noqa: A0
     rows = current_extension().journal(directory, bind=bind, id_=id)
     if not rows:
         raise UsageError(f"The journal has no execution {id}. Look at: flask db journal")
-    for _, row in rows:
-        click.echo(row.traceback or f"Execution {id} has no traceback: it is {row.status}.")
+    for name, row in rows:
+        if len(rows) > 1:
+            say(f"Execution {id} of {name}; only this one: --bind {name}")
+        write_text(f"{row.traceback or f'Execution {id} has no traceback: it is {row.status}.'}\n", None)
 
 
 @db.command()
@@ -542,7 +547,14 @@ def trace(directory: str | None, bind: str | None, id: int) -> None:  # noqa: A0
     "--restart", "action", flag_value="restart", help="Run the whole step again; undo its traces yourself first."
 )
 @click.option("--mark-done", "action", flag_value="mark-done", help="Record the step as done; run nothing.")
-@click.option("--reason", default=None, help="Why, for the journal.")
+@click.option(
+    "--after",
+    type=click.IntRange(min=0),
+    default=None,
+    metavar="N",
+    help="With --resume: go on after the first N operations of the body instead.",
+)
+@REASON
 @click.argument("revision")
 @click.argument("phase")
 def resolve(
@@ -550,6 +562,7 @@ def resolve(
     bind: str | None,
     lock_wait: float | None,
     action: str | None,
+    after: int | None,
     reason: str | None,
     revision: str,
     phase: str,
@@ -563,9 +576,49 @@ def resolve(
     if not reason:
         raise UsageError("Say why, for the journal: --reason TEXT.")
     found = current_extension().resolve(
-        directory, revision, phase, action=action, reason=reason, bind=bind, lock_wait_s=lock_wait
+        directory, revision, phase, action=action, reason=reason, bind=bind, lock_wait_s=lock_wait, after=after
     )
-    say(f"{found.revision} {phase}: {action}. Go on with: {found.command}")
+    place = "" if after is None else f" after operation {after}"
+    say(f"{found.revision} {phase}: {action}{place}. Go on with: {found.command}")
+
+
+@db.command()
+@DIRECTORY
+@PHASE
+@BIND
+@REASON
+@LOCK_WAIT
+@OPERATOR
+def skip(
+    directory: str | None, phase: str | None, bind: str | None, reason: str | None, lock_wait: float | None
+) -> None:
+    """Record the next pending step as done without running it; with --phase, the next of that phase.
+
+    Example: flask db skip --phase final --reason "done by hand"
+    """
+    found = current_extension().skip(directory, phase=phase, bind=bind, reason=reason, lock_wait_s=lock_wait)
+    say(describe_skipped(found))
+
+
+@db.command()
+@DIRECTORY
+@TAG
+@X_ARG
+@click.option("--phase", default=None, help="The last phase to run (default: all that are left).")
+@click.option("--all-phases", is_flag=True, help="Go past the boundary although MIGRATE_REQUIRE_PHASES is set.")
+@BIND
+@timeout_options
+@OPERATOR
+@JSON
+@click.argument("revision")
+def rebuild(directory: str | None, tag: str | None, x_arg: Any, revision: str, as_json: bool, **options: Any) -> None:
+    """Run what is left of a revision that failed or was interrupted, from the phase that failed.
+
+    Example: flask db rebuild 3f2a
+    """
+    if not revision.strip():
+        raise UsageError("The revision is empty. Name one, for example: flask db rebuild head")
+    run_and_show("rebuild", directory, revision, tag, x_arg, as_json, options)
 
 
 @db.command()

@@ -77,6 +77,7 @@ def timeout_options(function: _F) -> _F:
     return function
 
 
+REASON = click.option("--reason", default=None, help="Why, for the journal.")
 OPERATOR = click.option("--operator", default=None, help="Who runs this, for the journal (default: the login name).")
 
 

@@ -13,6 +13,7 @@ from flask import g
 
 if TYPE_CHECKING:
     from ..executor import Event
+    from ..extension.running import Skipped
     from ..plan import BindStatus, Direction, Plan
 
 
@@ -75,9 +76,12 @@ def command_line(direction: str, revision: str, options: Mapping[str, Any]) -> s
         words += ["--phase", options["phase"]]
     if options.get("through"):
         words += ["--through"]
+    if options.get("all_phases"):
+        words += ["--all-phases"]
     if options.get("bind"):
         words += ["--bind", options["bind"]]
-    return " ".join([*words, *([] if revision in ("head", "-1") else [revision])])
+    default = {"upgrade": "head", "downgrade": "-1"}.get(direction)
+    return " ".join([*words, *([] if revision == default else [revision])])
 
 
 class Progress:
@@ -122,7 +126,8 @@ class Progress:
         elif event.kind == "done":
             self.steps += 1
             self.seconds += event.seconds
-            self._line(f"{what} ... {event.seconds:.2f}s")
+            detail = f"{event.detail}, " if event.detail else ""
+            self._line(f"{what} ... {detail}{event.seconds:.2f}s")
         elif event.kind == "failed":
             self._line(f"{what} ... failed after {event.seconds:.2f}s")
         elif event.kind == "retried":
@@ -219,6 +224,18 @@ def bind_json(found: BindStatus) -> dict[str, Any]:
     }
 
 
+def describe_skipped(found: Skipped) -> str:
+    """Return what a skip recorded, what it did not run, and the command that goes on."""
+    lines = []
+    if found.step is not None:
+        lines.append(f"{found.step} is recorded as done; nothing was run.")
+    if found.scripts:
+        lines.append(f"The file runs programs ({', '.join(found.scripts)}): those of this phase were not run either.")
+    if found.completed:
+        lines.append(f"The version table has passed: {', '.join(found.completed)}")
+    return "\n".join([*lines, f"Next: {found.command}"])
+
+
 _SIGNS = {"applied": "[X]", "in-flight": "[~]", "pending": "[ ]", "missing": "[?]"}
 
 
@@ -244,7 +261,8 @@ def print_status(found: BindStatus) -> None:
 def journal_line(bind: str, row: Any) -> str:
     began = f"{row.started_at:%Y-%m-%d %H:%M:%SZ}" if row.started_at else "-"
     took = "" if row.duration_ms is None else f" {row.duration_ms} ms"
-    who = " ".join(filter(None, [row.operator, f"on {row.host}" if row.host else None]))
+    parts = (("", row.operator), ("on ", row.host), ("pid ", row.pid), ("version ", row.app_version))
+    who = " ".join(f"{word}{value}" for word, value in parts if value)
     text = (
         f"{row.id}  {began}  {bind}  {row.operation} {row.revision or ''} {row.phase or ''}  {row.status}{took}  {who}"
     )

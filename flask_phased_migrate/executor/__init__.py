@@ -51,6 +51,9 @@ class Event:
 
 Report = Callable[[Event], None]
 
+NOTHING_TO_UNDO = "nothing to undo"
+"""Detail of the event of a downgrade's step for which the revision has no code."""
+
 
 @dataclass(frozen=True)
 class Effects:
@@ -271,7 +274,8 @@ class Executor:
                 raise
             raise self._failure(execution, error, recorded=recorded) from error
         try:
-            self.tell("done", step, seconds=clock() - execution.began_s)
+            detail = NOTHING_TO_UNDO if self._body(step) is None else ""
+            self.tell("done", step, seconds=clock() - execution.began_s, detail=detail)
             self._report_passes(execution.action)
         except BaseException as error:
             if following_execution is not None:
@@ -596,6 +600,21 @@ class Executor:
         """Report an event of the step that runs now."""
         number, total = (self._current.number, self._current.total) if self._current is not None else (0, 0)
         self.effects.report(Event(kind, step.bind, step, number, total, seconds, detail))
+
+    def record_skipped(self, actions: Sequence[Action], reason: str | None) -> None:
+        """Record the actions as an upgrade would have, without running a body; ``reason`` is for the journal."""
+        end_reading(self.connection)
+        self.recorder.ensure_tables()
+        with self._transaction():
+            for action in actions:
+                if action.step is not None:
+                    self.step_began = now()
+                    self._finish(action, action.step)
+                    self.recorder.insert_execution("skip", action.step.revision, action.step.phase, "done", reason)
+                    continue
+                self._move(action)
+                for revision in action.passes:
+                    self.recorder.insert_execution("skip", revision, None, "done", reason)
 
     def _report_passes(self, action: Action) -> None:
         if action.step is not None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from ..plan import BindStatus, Direction, Plan, Step
     from ..recorder import Execution
     from .project import Project, Request
-    from .running import Resolution, Run, Survey
+    from .running import Resolution, Run, Skipped, Survey
 
 LOCK_WAIT_S = 60.0
 READY_INTERVAL_S = 1.0
@@ -327,6 +327,7 @@ class Migrate:
         command: str | None = None,
     ) -> Plan:
         from ..executor.retries import Timeouts
+        from ..signals import signalling
 
         project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
         run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
@@ -336,7 +337,8 @@ class Migrate:
             self._seconds("MIGRATE_RETRY_BUDGET", Timeouts.budget_s, retry_budget_s, project.config),
         )
         run = replace(run, timeouts=timeouts)
-        return run.execute(request, report or _ignore, command or f"flask db {request.direction}")
+        app = current_app._get_current_object()  # type: ignore[attr-defined]
+        return run.execute(request, signalling(app, report or _ignore), command or f"flask db {request.direction}")
 
     def _new_run(self, project: Project, lock_wait_s: float | None, **options: Any) -> Run:
         from ..recorder import this_runner
@@ -378,13 +380,58 @@ class Migrate:
         reason: str | None = None,
         bind: str | None = None,
         lock_wait_s: float | None = None,
+        after: int | None = None,
     ) -> Resolution:
         """Say how to go on with an interrupted step: ``resume``, ``restart`` or ``mark-done``.
 
+        :param after: with ``resume``: how many operations of the body to pass over, instead of the recorded number.
         :raises UsageError: if the step is not interrupted.
         """
         run = self._new_run(self.open_project(directory), lock_wait_s)
-        return run.resolve(revision, phase, action=action, reason=reason, bind=bind)
+        return run.resolve(revision, phase, action=action, reason=reason, bind=bind, after=after)
+
+    def skip(
+        self,
+        directory: str | None = None,
+        *,
+        phase: str | None = None,
+        bind: str | None = None,
+        reason: str | None = None,
+        lock_wait_s: float | None = None,
+    ) -> Skipped:
+        """Record the next pending step as done without running it.
+
+        :param phase: the next step of this phase; None for the next in the order of a plain upgrade.
+        :param reason: why, for the journal.
+        :raises NothingPending: if there is none.
+        :raises Refused: if an earlier phase is missing; nothing was recorded.
+        :raises StepInterrupted: if part of the step, or of one before it, has run.
+        :raises UsageError: if several binds have one and none is chosen.
+        """
+        run = self._new_run(self.open_project(directory), lock_wait_s)
+        return run.skip(phase, reason=reason, bind=bind)
+
+    def rebuild(
+        self,
+        directory: str | None,
+        revision: str,
+        *,
+        phase: str | None = None,
+        bind: str | None = None,
+        all_phases: bool = False,
+        **run: Any,
+    ) -> Plan:
+        """Run what is left of a revision that failed, from its failed phase, and return the plan that was run.
+
+        Steps of other revisions are never run. Parameters and errors as :meth:`upgrade`; besides:
+
+        :param phase: the last phase to run.
+        :raises UsageError: if nothing of the revision failed.
+        """
+        from .project import Request
+
+        request = Request(revision, "upgrade", phase, bind=bind, all_phases=all_phases, resume=True)
+        return self._execute(directory, request, **run)
 
     def stamp(
         self,

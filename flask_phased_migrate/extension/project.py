@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,11 +11,23 @@ from pathlib import Path
 from alembic.script import ScriptDirectory
 
 from ..environment import Config, resolve_revisions, revisions_down_to, revisions_up_to
-from ..errors import DatabaseAhead, Refused, RevisionRefused, StepInterrupted, UsageError
+from ..errors import DatabaseAhead, NothingPending, Refused, RevisionRefused, StepInterrupted, UsageError
 from ..graph import Graph
 from ..operations import resolve_script
 from ..phases import Phases
-from ..plan import Direction, History, Plan, counted, in_flight, join_plans, plan_downgrade, plan_upgrade
+from ..plan import (
+    Direction,
+    History,
+    Plan,
+    complete_revisions,
+    counted,
+    in_flight,
+    join_plans,
+    pending_phases,
+    plan_downgrade,
+    plan_upgrade,
+)
+from ..remedies import failed_phases, plan_rebuild, plan_skip
 
 
 @dataclass(frozen=True)
@@ -35,7 +47,10 @@ class Project:
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for: a target as typed, in which direction, and which phase of it."""
+    """What was asked for: a target as typed, in which direction, and which phase of it.
+
+    ``resume``: only what is left of the target itself, which failed.
+    """
 
     target: str
     direction: Direction = "upgrade"
@@ -43,6 +58,7 @@ class Request:
     through: bool = False
     bind: str | None = None
     all_phases: bool = False
+    resume: bool = False
 
 
 # -- what was typed ---------------------------------------------------------------------------------
@@ -130,6 +146,8 @@ def plan_request(project: Project, histories: Sequence[History], request: Reques
 
 
 def _plan_upgrade(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
+    if request.resume:
+        return _plan_rebuild(project, history, request, binds)
     covered = revisions_up_to(project.script, request.target, sorted(history.heads))
     return plan_upgrade(
         project.graph,
@@ -286,6 +304,119 @@ def refuse_without_phase(request: Request, plan: Plan, histories: Sequence[Histo
         "Or, where nothing of the application runs: flask db upgrade --all-phases",
         plan=plan,
     )
+
+
+# -- skip and rebuild -------------------------------------------------------------------------------
+
+
+def _plan_rebuild(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
+    name = one_revision(project, request.target)
+    typed = _typed(request, name)
+    return plan_rebuild(project.graph, history, project.phases, name, phase=request.phase, target=typed, binds=binds)
+
+
+def plan_skips(project: Project, histories: Sequence[History], phase: str | None, bind: str | None) -> dict[str, Plan]:
+    """Return by bind the plan of its next pending step, of the chosen binds that have one.
+
+    :raises DatabaseAhead: if a version table names a revision without a file.
+    :raises UsageError: if there is no such phase or bind.
+    """
+    if phase is not None:
+        project.phases.index(phase)
+    binds = frozenset(history.bind for history in histories)
+    plans = {}
+    for history in choose_histories(histories, bind):
+        refuse_ahead(project, history)
+        plan = plan_skip(project.graph, history, project.phases, phase=phase, binds=binds)
+        if plan.actions or plan.blocked:
+            plans[history.bind] = plan
+    return plans
+
+
+def one_skip(plans: Mapping[str, Plan], phase: str | None) -> Plan:
+    """Return the plan of the one bind that has something pending.
+
+    :raises NothingPending: if none has.
+    :raises UsageError: if several have.
+    """
+    if not plans:
+        of = "" if phase is None else f" of phase {phase}"
+        raise NothingPending(f"Nothing{of} is pending: there is no step to skip. Look at: flask db status")
+    if len(plans) > 1:
+        raise UsageError(f"There is a step to skip on {', '.join(plans)}. Say which: --bind NAME")
+    return next(iter(plans.values()))
+
+
+def refuse_unfailed(project: Project, histories: Sequence[History], request: Request) -> None:
+    """Refuse to rebuild a revision of which nothing failed.
+
+    :raises UsageError: with the command to type instead.
+    """
+    name = one_revision(project, request.target)
+    graph, phases = project.graph, project.phases
+    chosen = choose_histories(histories, request.bind)
+    failed = [phase for history in chosen for phase in failed_phases(graph, history, phases, name)]
+    if failed:
+        raise UsageError(
+            f"Nothing was executed: it is {failed[0]} of {name} that failed, which comes after {request.phase}. "
+            f"Type: flask db rebuild --phase {failed[0]} {_typed(request, name)}"
+        )
+    pending = {
+        phase
+        for history in chosen
+        for phase in pending_phases(graph, history, phases, name, complete_revisions(graph, history))
+    }
+    if not pending:
+        raise UsageError(
+            f"Nothing was executed: nothing of {name} failed, and nothing of it is left to run. "
+            "Look at: flask db status"
+        )
+    first = min(pending, key=phases.index)
+    raise UsageError(
+        f"Nothing was executed: nothing of {name} failed, so there is nothing to resume. To run it, type: "
+        f"flask db upgrade --phase {first} {_typed(request, name)}"
+    )
+
+
+def refuse_past_boundary(project: Project, request: Request, plan: Plan, histories: Sequence[History]) -> None:
+    """Refuse to rebuild past the boundary in one go, where the application wants phases.
+
+    :raises Refused: with the commands to type instead.
+    """
+    if (
+        request.phase is not None
+        or request.all_phases
+        or all(not item.heads and not item.records for item in histories)
+    ):
+        return
+    late = project.phases.after(project.phases.boundary)
+    past = [step.phase for step in plan.steps if step.phase in late]
+    if not past and not any(action.passes for action in plan.actions):
+        return
+    name, first = one_revision(project, request.target), next(iter(plan.steps)).phase
+    raise Refused(
+        f"Nothing was executed: MIGRATE_REQUIRE_PHASES is set, and this would go past the phase "
+        f"{project.phases.boundary}, after which no old code may run.\n"
+        f"Next: flask db rebuild --phase {first} {_typed(request, name)}\n"
+        f"Or, where nothing of the application runs: flask db rebuild --all-phases {_typed(request, name)}",
+        plan=plan,
+    )
+
+
+def script_arguments(path: str) -> tuple[str, ...]:
+    """Return what each ``execute_script(...)`` in a file names, as its source has it; a plain text without quotes."""
+    found = []
+    with suppress(OSError, SyntaxError, ValueError):
+        for node in ast.walk(ast.parse(Path(path).read_bytes())):
+            if isinstance(node, ast.Call) and _called_name(node) == "execute_script":
+                first = next(iter([*node.args, *(word.value for word in node.keywords if word.arg == "path")]), None)
+                text = first.value if isinstance(first, ast.Constant) else None
+                found.append(text if isinstance(text, str) else ast.unparse(first or node))
+    return tuple(dict.fromkeys(found))
+
+
+def _called_name(node: ast.Call) -> str | None:
+    return node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", None)
 
 
 # -- refusals ---------------------------------------------------------------------------------------

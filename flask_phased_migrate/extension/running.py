@@ -12,12 +12,13 @@ from sqlalchemy.engine import Engine
 
 from ..dialects import Adapter, LockName, LockSession, adapter_for, run_lock
 from ..environment import BINDS_KEY, Visit, run_environment, stdout_to_stderr
-from ..errors import LockHeld, UsageError
+from ..errors import LockHeld, Refused, UsageError
 from ..executor import Effects, Executor, end_reading
 from ..executor.retries import Timeouts
 from ..graph import assign_unnamed
-from ..plan import UNDOING, History, Plan, Step, stamped_heads
-from ..recorder import Execution, Recorder, Runner, read_history, read_journal
+from ..plan import UNDOING, History, Plan, Step, simulate, stamped_heads
+from ..recorder import Execution, Operation, Recorder, Runner, read_history, read_journal
+from ..remedies import next_command
 from ..tables import Tables
 from .project import (
     Project,
@@ -25,11 +26,16 @@ from .project import (
     check_bind,
     choose_histories,
     one_revision,
+    one_skip,
     plan_request,
+    plan_skips,
     refuse_ahead,
     refuse_blocked,
+    refuse_past_boundary,
+    refuse_unfailed,
     refuse_unguarded,
     refuse_without_phase,
+    script_arguments,
     stamp_targets,
 )
 
@@ -113,6 +119,20 @@ class Resolution:
 
 
 @dataclass(frozen=True)
+class Skipped:
+    """What a skip recorded.
+
+    ``step`` is None where revisions without code were all that was pending; ``completed`` are the revisions that
+    the version table has passed; ``scripts`` what the step's file names in ``execute_script``; ``command`` goes on.
+    """
+
+    step: Step | None
+    completed: tuple[str, ...]
+    scripts: tuple[str, ...]
+    command: str
+
+
+@dataclass(frozen=True)
 class Run:
     """One call that writes. ``options`` are what env.py may ask for: target and tag."""
 
@@ -138,7 +158,9 @@ class Run:
         if not any(history.locked for history in found.histories):
             # Nobody is at work: what is blocked now stays blocked.
             self._refuse(request, found, plan)
-        fresh = request.direction == "upgrade" and request.phase is None
+            if request.resume and not plan.actions:
+                refuse_unfailed(found.project, found.histories, request)
+        fresh = request.direction == "upgrade" and request.phase is None and not request.resume
         unmade = any(not history.has_version_table for history in choose_histories(found.histories, request.bind))
         if not plan.actions and not plan.blocked and not (fresh and unmade):
             return plan
@@ -162,8 +184,11 @@ class Run:
 
     def _refuse(self, request: Request, found: Survey, plan: Plan) -> None:
         refuse_blocked(plan)
-        if self.require_phases:
-            refuse_without_phase(request, plan, choose_histories(found.histories, request.bind))
+        chosen = choose_histories(found.histories, request.bind)
+        if self.require_phases and request.resume:
+            refuse_past_boundary(found.project, request, plan, chosen)
+        elif self.require_phases:
+            refuse_without_phase(request, plan, chosen)
 
     def _run_actions(
         self, plan: Plan, found: Survey, effects: Effects, locks: Locks, *, fresh: bool, bind: str | None
@@ -225,11 +250,23 @@ class Run:
 
     # -- changing the records -------------------------------------------------------------------
 
-    def resolve(self, revision: str, phase: str, *, action: str, reason: str | None, bind: str | None) -> Resolution:
+    def resolve(
+        self,
+        revision: str,
+        phase: str,
+        *,
+        action: str,
+        reason: str | None,
+        bind: str | None,
+        after: int | None = None,
+    ) -> Resolution:
         """Record how to go on with an interrupted step.
 
+        :param after: to resume after so many operations, instead of those that the ledger has.
         :raises UsageError: if it is not interrupted, or on several binds and none is chosen.
         """
+        if after is not None and (action != "resume" or after < 0):
+            raise UsageError("--after takes the number of operations to pass over, 0 or more, and needs --resume.")
         name = one_revision(self.project, revision)
         found = survey(self.project, **self.options)
         chosen = choose_histories(found.histories, bind)
@@ -249,16 +286,53 @@ class Run:
             with recorder.connection.begin():
                 if action == "resume":
                     status = "half-undone" if undoing else "failed"
-                    recorder.record_status(step, status, statement=record.statement)
+                    place = record.statement if after is None else after
+                    recorder.record_status(step, status, statement=place)
                 elif (action == "mark-done") is not undoing:
                     recorder.record_status(step, "done")
                 else:
                     recorder.forget(name, phase)
-                recorder.insert_execution("skip" if action == "mark-done" else "resume", name, phase, "done", reason)
+                operation: Operation = "skip" if action == "mark-done" else "resume"
+                recorder.insert_execution(operation, name, phase, "done", _with_place(reason, after))
 
         direction = "downgrade" if undoing else "upgrade"
         self._change(found, step.bind, change)
         return Resolution(name, f"flask db {direction} --phase {phase}")
+
+    def skip(self, phase: str | None, *, reason: str | None, bind: str | None) -> Skipped:
+        """Record the next pending step, of ``phase`` or of all, without running it.
+
+        :raises NothingPending: if there is none.
+        :raises Refused: if an upgrade by that phase would be, or another runner changed what is next.
+        :raises UsageError: if several binds have one and none is chosen.
+        """
+        found = survey(self.project, **self.options)
+        plan = one_skip(plan_skips(found.project, found.histories, phase, bind), phase)
+        if not any(history.locked for history in found.histories):
+            refuse_blocked(plan)
+        refuse_unguarded(found.project, plan)
+        chosen = plan.actions[0].bind if plan.actions else plan.blocked[0].step.bind
+        with self._locked(found, chosen):
+            found = survey(self.project, **self.options)
+            again = plan_skips(found.project, found.histories, phase, chosen).get(chosen)
+            if again is not None:
+                refuse_blocked(again)
+            if again is None or again.fingerprint != plan.fingerprint:
+                raise Refused(_CHANGED, plan=again)
+            self._record_skipped(plan, found, reason)
+        return _skipped(found, plan, by_phase=phase is not None)
+
+    def _record_skipped(self, plan: Plan, found: Survey, reason: str | None) -> None:
+        known = {history.bind: history for history in found.histories}
+        bind = plan.actions[0].bind
+        effects = Effects(report=lambda _event: None, runner=self.runner)
+
+        def visit(at: Visit) -> None:
+            if at.bind == bind:
+                executor = Executor(at, found.project.graph, known[bind], "upgrade", effects)
+                executor.record_skipped(plan.actions, reason)
+
+        run_environment(self.project.config, self.project.script, visit, **self.options)
 
     def stamp(self, names: Sequence[str], *, purge: bool, bind: str | None) -> tuple[Step, ...]:
         """Set the version table to ``names`` without running anything, and clear the ledger below them.
@@ -308,6 +382,31 @@ class Run:
 
         with self._locked(found, bind):
             run_environment(self.project.config, self.project.script, visit, **self.options)
+
+
+_CHANGED = (
+    "Nothing was recorded: another runner was at work, and what is pending now is not what was pending when this "
+    "command began. Look at: flask db status"
+)
+
+
+def _skipped(found: Survey, plan: Plan, *, by_phase: bool) -> Skipped:
+    """Return what the plan of a skip has recorded, and the command that goes on."""
+    graph, phases = found.project.graph, found.project.phases
+    bind = plan.actions[0].bind
+    history = next(item for item in found.histories if item.bind == bind)
+    command = next_command(graph, simulate(graph, history, plan.actions), phases, by_phase=by_phase)
+    step = next(iter(plan.steps), None)
+    return Skipped(
+        step=step,
+        completed=tuple(name for action in plan.actions for name in action.passes),
+        scripts=() if step is None else script_arguments(graph[step.revision].path),
+        command=command if len(found.histories) == 1 else f"{command} --bind {bind}",
+    )
+
+
+def _with_place(reason: str | None, after: int | None) -> str | None:
+    return reason if after is None else f"--after {after}: {reason or ''}".rstrip(": ")
 
 
 def _running(item: SurveyedBind) -> Execution | None:
