@@ -349,6 +349,8 @@ class Recorder:
 
     def record_abandoned(self, ids: Sequence[int]) -> None:
         """Write that these executions ended without a word, as part of the caller's transaction."""
+        if not ids:
+            return
         journal = self.tables.journal
         words = "The runner ended without recording an end: it was killed, or its machine or its connection went away."
         self.connection.execute(

@@ -177,9 +177,8 @@ class Executor:
         for execution in found:
             self._await_session(execution)
         abandoned = [item.id for item in found if item.status == "running" and item.id is not None]
-        if abandoned:
-            with self.connection.begin():
-                self.recorder.record_abandoned(abandoned)
+        with self.connection.begin():
+            self.recorder.record_abandoned(abandoned)
 
     def _await_session(self, execution: Execution) -> None:
         if self.lock is None or execution.session is None:
@@ -542,7 +541,8 @@ class Executor:
 
     def _failure(self, execution: _Execution, error: BaseException, *, recorded: bool) -> MigrateError:
         step, progress = execution.step, execution.progress
-        resolve = resolve_choices(step.revision, step.phase, progress.boundary or 0, direction=self.direction)
+        done = progress.stored if progress.boundary is None else progress.boundary
+        resolve = resolve_choices(step.revision, step.phase, done, direction=self.direction)
         again = f"mend the cause, then type again: {self.effects.command}"
         left = self._left(progress, error)
         if progress.astray and not progress.complete:

@@ -270,7 +270,8 @@ class StepOperations:
         word = first_word(statement)
         if word in _COMMITS or self._ends_for_pragma(statement):
             if not self.progress.autocommit:
-                self.adapter.begin(connection)
+                with self._silently():
+                    self.adapter.begin(connection)
         elif not self._writes(statement):
             self.executor.timeouts.own |= word == "set" and "timeout" in statement.lower()
         else:
@@ -386,7 +387,8 @@ class StepOperations:
             self.progress.autocommit = outer
             with self._silently():
                 block.__exit__(None, None, None)
-        self.adapter.begin(self.connection)
+        with self._silently():
+            self.adapter.begin(self.connection)
 
     def _commit_so_far(self) -> None:
         """Note in the ledger that the step began: what it did so far is committed next."""

@@ -278,16 +278,23 @@ class Run:
             names = ", ".join(item.bind for item in interrupted)
             raise UsageError(f"{name} {phase} is interrupted on {names}. Say which: --bind NAME")
         step = Step(interrupted[0].bind, name, phase)
-        record = interrupted[0].records[(name, phase)]
+        direction = "upgrade"
 
-        undoing = record.status in UNDOING
-
-        def change(_at: Visit, recorder: Recorder) -> None:
+        def change(at: Visit, recorder: Recorder) -> None:
+            nonlocal direction
+            history = read_history(at.connection, at.bind, at.tables)
+            abandoned = [row.id for row in recorder.unfinished() if row.id is not None]
+            end_reading(at.connection)
+            if not _is_interrupted(history, name, phase):
+                raise UsageError(f"Another runner has ended {name} {phase} by now: nothing to resolve.")
+            record = history.records[(name, phase)]
+            undoing = record.status in UNDOING
+            direction = "downgrade" if undoing else "upgrade"
             with recorder.connection.begin():
+                recorder.record_abandoned(abandoned)
                 if action == "resume":
-                    status = "half-undone" if undoing else "failed"
                     place = record.statement if after is None else after
-                    recorder.record_status(step, status, statement=place)
+                    recorder.record_status(step, "half-undone" if undoing else "failed", statement=place)
                 elif (action == "mark-done") is not undoing:
                     recorder.record_status(step, "done")
                 else:
@@ -295,7 +302,6 @@ class Run:
                 operation: Operation = "skip" if action == "mark-done" else "resume"
                 recorder.insert_execution(operation, name, phase, "done", _with_place(reason, after))
 
-        direction = "downgrade" if undoing else "upgrade"
         self._change(found, step.bind, change)
         return Resolution(name, f"flask db {direction} --phase {phase}")
 
