@@ -44,7 +44,7 @@ class Event:
     ``number`` of ``total`` counts the steps of the call; ``seconds`` is the time taken so far.
     """
 
-    kind: Literal["began", "done", "failed", "passed", "reopened", "output"]
+    kind: Literal["began", "done", "failed", "passed", "reopened", "output", "warning"]
     bind: str
     step: Step | None = None
     number: int = 0

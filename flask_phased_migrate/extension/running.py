@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from ..dialects import Adapter, LockName, adapter_for, run_lock
 from ..environment import BINDS_KEY, Visit, run_environment, stdout_to_stderr
 from ..errors import LockHeld, UsageError
-from ..executor import Effects, Executor, end_reading
+from ..executor import Effects, Event, Executor, end_reading
 from ..graph import assign_unnamed
 from ..plan import History, Plan, Step, stamped_heads
 from ..recorder import Execution, Recorder, Runner, read_history, read_journal
@@ -141,6 +141,8 @@ class Run:
         with self._locked(found, request.bind):
             found, plan = self._survey(request)
             self._refuse(request, found, plan)
+            for warning in plan.warnings:
+                report(Event("warning", warning.step.bind, warning.step, detail=str(warning)))
             effects = Effects(report=report, runner=self.runner, command=command)
             self._run_actions(plan, found, effects, fresh=fresh, bind=request.bind)
         return plan
