@@ -566,9 +566,10 @@ class _OvertakingWords:
 
     def warning(self, item: Overtaking, *, is_last: bool) -> PlanWarning:
         (name, phase), (ancestor, later) = item.step, item.overtaken
+        more = f"; and {counted(len(item.reasons) - 2, 'reason')} more" if len(item.reasons) > 2 else ""
         because = (
             f"{phase} of {name} runs before {later} of {ancestor}, and whether both touch the same cannot be told: "
-            f"{'; '.join(item.reasons)}. If either order gives the same result, write into "
+            f"{'; '.join(item.reasons[:2])}{more}. If either order gives the same result, write into "
             f'{self.graph[name].path or name}: independent_of = ("{ancestor}",)'
         )
         if is_last:

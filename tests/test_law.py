@@ -581,4 +581,4 @@ def test_a_phase_is_refused_or_leaves_what_a_plain_upgrade_leaves(kind: str, tmp
 
         law()
     run, refused = outcomes.count(None), len(outcomes) - outcomes.count(None)
-    assert min(run, refused) >= len(outcomes) // 5, f"{run} were run, {refused} refused"
+    assert min(run, refused) >= len(outcomes) // 8, f"{run} were run, {refused} refused"

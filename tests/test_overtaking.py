@@ -215,6 +215,8 @@ def test_what_cannot_be_known_is_a_warning() -> None:
 def test_both_reasons_are_told_once_and_what_is_known_still_counts() -> None:
     both = {("1", F): opaque("one"), ("2", B): opaque("two")}
     assert "cannot be told: two; one. If" in plan(LINE, both)[0].warnings[0].because
+    many = {("1", F): Footprint(opaque=("one", "two", "three")), ("2", B): opaque("four")}
+    assert "cannot be told: four; one; and 2 reasons more. If" in plan(LINE, many)[0].warnings[0].because
     overlapping = {("1", F): whole("a"), ("2", B): Footprint((Touched("a"),), ("two",))}
     found, _ = plan(LINE, overlapping)
     assert (len(found.blocked), found.warnings) == (1, ())
