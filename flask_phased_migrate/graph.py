@@ -20,7 +20,8 @@ class Revision:
     """One revision file.
 
     ``down`` are the ids it revises, ``depends_on`` the ids it needs besides; ``labels`` the branch labels
-    written in the file itself.
+    written in the file itself. ``independent_of`` are the ids whose later phases its steps may overtake, and
+    ``independence_problem`` what is wrong with how they are written.
     """
 
     id: str
@@ -33,6 +34,8 @@ class Revision:
     upgrade: Bodies = field(default_factory=Bodies)
     downgrade: Bodies = field(default_factory=Bodies)
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    independent_of: tuple[str, ...] = ()
+    independence_problem: str | None = None
 
     @property
     def parents(self) -> tuple[str, ...]:
@@ -228,7 +231,29 @@ def build_graph(scripts: Iterable[Any], phases: Phases, resolve: Callable[[str],
             attributes={name: value for name, value in vars(module).items() if not name.startswith("_")},
         )
     _check_links(revisions)
-    return Graph(revisions)
+    return Graph({name: _with_independence(revision, revisions) for name, revision in revisions.items()})
+
+
+def _with_independence(revision: Revision, known: Collection[str]) -> Revision:
+    """Return the revision with its attribute ``independent_of`` as ids."""
+    written = revision.attributes.get("independent_of")
+    if written is None:
+        return revision
+    names = (written,) if isinstance(written, str) else written
+    if not isinstance(names, (tuple, list)) or not all(isinstance(name, str) and name for name in names):
+        problem = (
+            f"its attribute 'independent_of' is {written!r}. Write the ids of revisions, as in "
+            'independent_of = ("REVISION",)'
+        )
+        return replace(revision, independence_problem=problem)
+    found: dict[str, None] = {}
+    for name in names:
+        ids = [name] if name in known else [other for other in known if other.startswith(name)]
+        if len(ids) != 1:
+            what = f"which begins several: {', '.join(ids)}" if ids else "which no revision file has"
+            return replace(revision, independence_problem=f"its attribute 'independent_of' names '{name}', {what}.")
+        found[ids[0]] = None
+    return replace(revision, independent_of=tuple(found))
 
 
 def _resolved(script: Any, resolve: Callable[[str], str]) -> tuple[str, ...]:

@@ -17,6 +17,7 @@ from alembic.util import CommandError
 from sqlalchemy.schema import CreateTable
 
 from .errors import MigrateError, Refused
+from .footprint import Footprint
 from .graph import Graph, Revision
 from .operations import (
     PHASE_MARKER,
@@ -210,6 +211,8 @@ class Exporter:
         """
         if self.dialect.name in _STOPPING:
             self._add("comment", f"-- To be run so that the first error ends it: {_STOPPING[self.dialect.name]}")
+        for warning in plan.warnings:
+            self._add("comment", f"-- Warning: {' '.join(str(warning).split())}")
         tables = self.visit.tables
         for table in (tables.version, tables.ledger, tables.journal):
             self._create_missing(table)
@@ -607,7 +610,10 @@ def raise_blocked(plan: Plan) -> None:
     :raises Refused: with the reasons.
     """
     if plan.blocked:
-        raise Refused("\n".join(block.because for block in plan.blocked), plan=plan)
+        overtaking = [block for block in plan.blocked if block.overtaken is not None]
+        commands = dict.fromkeys(f"Next: {block.command}" for block in overtaking)
+        otherwise = dict.fromkeys(sentence for block in overtaking for sentence in block.otherwise)
+        raise Refused("\n".join([*(block.because for block in plan.blocked), *commands, *otherwise]), plan=plan)
 
 
 def plan_export(
@@ -619,15 +625,21 @@ def plan_export(
     direction: Direction,
     phase: str | None,
     binds: Collection[str],
+    target: str = "head",
+    footprint_of: Callable[[Step], Footprint] | None = None,
 ) -> tuple[Plan, frozenset[str]]:
     """Return the plan of an export and the version table's rows that it starts from.
 
     :param history: what the database says at the start of the range, as far as it is known.
-    :raises Refused: if a revision's file makes a mistake.
+    :param target: as typed, for the commands that messages propose.
+    :param footprint_of: what a step of an upgrade touches, as :func:`.plan.plan_upgrade` takes it.
+    :raises Refused: if a revision's file makes a mistake, or a step would overtake one that touches the same.
     """
     if direction == "upgrade":
         history = start_history(graph, phases, history, covered, phase)
-        plan = plan_upgrade(graph, history, phases, covered, phase=phase, binds=binds)
+        plan = plan_upgrade(
+            graph, history, phases, covered, phase=phase, target=target, binds=binds, footprint_of=footprint_of
+        )
     else:
         history = _downgrade_history(graph, phases, history, covered, phase)
         plan = plan_downgrade(graph, history, phases, covered, phase=phase, binds=binds)

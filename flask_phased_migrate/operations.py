@@ -205,6 +205,24 @@ class BodyRunner:
         names = tuple(f"phase {number + 1}" for number in range(body.segments or 0))
         return Refused(segment_problem(name, names, found) + ".")
 
+    # What a body's calls come to when they are not muted; whoever only looks at a body does something else.
+
+    def perform(self, operation: MigrateOperation) -> Any:
+        """Invoke an operation and return what it gives."""
+        return Operations.invoke(self.operations, operation)
+
+    def open_batch(self, *arguments: Any, **options: Any) -> AbstractContextManager[Any]:
+        """Return a batch, with the arguments of ``batch_alter_table``."""
+        return Operations.batch_alter_table(self.operations, *arguments, **options)
+
+    def read_bind(self) -> Any:
+        """Return what ``get_bind()`` gives."""
+        return Operations.get_bind(self.operations)
+
+    def read_context(self) -> Any:
+        """Return what ``get_context()`` gives."""
+        return Operations.get_context(self.operations)
+
     @contextmanager
     def _installed(self) -> Iterator[None]:
         own: dict[str, Any] = {
@@ -226,7 +244,7 @@ class BodyRunner:
             self.operation = operation
         with self._counted(muted=muted):
             if not muted:
-                return Operations.invoke(self.operations, operation)
+                return self.perform(operation)
             if not self.catching_up and _is_session_setting(operation):
                 self._repeat(operation)
             # A muted create_table still gives its Table, which bodies hand on to bulk_insert.
@@ -238,7 +256,7 @@ class BodyRunner:
         """Invoke an operation that an earlier run has done: it changed a session that is gone."""
         self._repeating = True
         try:
-            Operations.invoke(self.operations, operation)
+            self.perform(operation)
         finally:
             self._repeating = False
 
@@ -270,15 +288,15 @@ class BodyRunner:
             if muted:
                 yield _MutedBatch()
             else:
-                with Operations.batch_alter_table(self.operations, *arguments, **options) as batch:
+                with self.open_batch(*arguments, **options) as batch:
                     yield batch
 
     def _get_bind(self) -> Any:
-        bind = Operations.get_bind(self.operations)
+        bind = self.read_bind()
         return _MutedBind(bind) if self.muted and not self.guarded else bind
 
     def _get_context(self) -> Any:
-        context = Operations.get_context(self.operations)
+        context = self.read_context()
         return _MutedContext(context, self) if self.skip or self.catching_up else context
 
 

@@ -1,9 +1,10 @@
 """What is done, what is pending, in which order, and what blocks it: values and pure functions.
 
-The rules are those of the project's design, sections S1 to S4, S9 and S12, each per bind:
+The rules are those of the project's design, sections S1 to S4, S7, S9 and S12, each per bind:
 
 - a step is done when Alembic's version table has passed its revision, or the ledger says so;
 - a phase runs only when every earlier phase of the revisions it covers is done or empty;
+- a step does not run before a later phase of an ancestor if both touch the same;
 - phases up to the boundary never move the version table; later ones move it past every revision that
   is finished, in topological order;
 - a plain upgrade goes revision by revision; a downgrade undoes phases backwards.
@@ -14,12 +15,14 @@ from __future__ import annotations
 import hashlib
 import heapq
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
+from .footprint import Footprint
 from .graph import Graph, Revision
+from .overtaking import OVERLAPS_NAMED, UNKNOWN_NAMED, Overtaking, find_overtakings
 from .phases import Phases, base_bind, body_checksum
 
 Direction = Literal["upgrade", "downgrade"]
@@ -102,7 +105,11 @@ class Action:
 
 @dataclass(frozen=True)
 class Blocked:
-    """A step that may not run, why, and the command that leads on."""
+    """A step that may not run, why, and the command that leads on.
+
+    ``otherwise`` are other ways on, as sentences. ``overtaken`` is the step that has to run first, or may not be
+    run before.
+    """
 
     step: Step
     because: str
@@ -110,16 +117,31 @@ class Blocked:
     missing: tuple[Step, ...] = ()
     interrupted: bool = False
     path: str | None = None
+    otherwise: tuple[str, ...] = ()
+    overtaken: Step | None = None
+
+
+@dataclass(frozen=True)
+class PlanWarning:
+    """Something about a step that runs that a person should look at: it runs before ``overtaken``."""
+
+    step: Step
+    overtaken: Step
+    because: str
+
+    def __str__(self) -> str:
+        return f"{self.step.bind}: {self.because}"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """The pending actions in order, and what blocks the rest."""
+    """The pending actions in order, what blocks the rest, and what to look at before it is run."""
 
     direction: Direction
     phase: str | None = None
     actions: tuple[Action, ...] = ()
     blocked: tuple[Blocked, ...] = ()
+    warnings: tuple[PlanWarning, ...] = ()
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -138,6 +160,7 @@ class Plan:
             self,
             actions=tuple(action for action in self.actions if action.bind == bind),
             blocked=tuple(block for block in self.blocked if block.step.bind == bind),
+            warnings=tuple(warning for warning in self.warnings if warning.step.bind == bind),
         )
 
 
@@ -153,13 +176,14 @@ def _as_words(action: Action) -> list[Any]:
 
 
 def join_plans(plans: Iterable[Plan], *, direction: Direction, phase: str | None) -> Plan:
-    """Return one plan of several: their actions and blocks one after the other."""
+    """Return one plan of several: their actions, blocks and warnings one after the other."""
     parts = tuple(plans)
     return Plan(
         direction,
         phase,
         tuple(action for part in parts for action in part.actions),
         tuple(block for part in parts for block in part.blocked),
+        tuple(warning for part in parts for warning in part.warnings),
     )
 
 
@@ -344,6 +368,7 @@ def plan_upgrade(
     through: bool = False,
     target: str = "head",
     binds: Collection[str] = (),
+    footprint_of: Callable[[Step], Footprint] | None = None,
 ) -> Plan:
     """Return the plan of an upgrade of one bind.
 
@@ -352,6 +377,7 @@ def plan_upgrade(
     :param through: run every phase up to ``phase``, one after the other.
     :param target: as typed, for the commands that messages propose.
     :param binds: the configured binds, to refuse a body for one that does not exist.
+    :param footprint_of: what a step touches; asked only where a step is overtaken. None does not look.
     :raises UsageError: if no phase has that name.
     """
     complete = complete_revisions(graph, history)
@@ -365,13 +391,18 @@ def plan_upgrade(
         return Plan("upgrade", None, tuple(_revision_by_revision(graph, history, phases, todo, complete)))
     names = phases.names[: phases.index(phase) + 1] if through else (phase,)
     actions: list[Action] = []
+    warnings: list[PlanWarning] = []
+    begin = history
     for name in names:
         part, missing = _one_phase(graph, history, phases, todo, name, target)
+        if not missing and footprint_of is not None:
+            missing, found = _overtaken(graph, history, phases, todo, name, target, footprint_of, begin)
+            warnings += found
         if missing:
-            return Plan("upgrade", phase, tuple(actions), tuple(missing))
+            return Plan("upgrade", phase, tuple(actions), tuple(missing), tuple(warnings))
         actions += part
         history = simulate(graph, history, part)
-    return Plan("upgrade", phase, tuple(actions))
+    return Plan("upgrade", phase, tuple(actions), warnings=tuple(warnings))
 
 
 def _revision_by_revision(
@@ -483,6 +514,108 @@ def _missing_earlier(
     ]
 
 
+def _overtaken(
+    graph: Graph,
+    history: History,
+    phases: Phases,
+    todo: tuple[str, ...],
+    phase: str,
+    target: str,
+    footprint_of: Callable[[Step], Footprint],
+    begin: History,
+) -> tuple[list[Blocked], list[PlanWarning]]:
+    """Return a block for each later step of an ancestor that a run of ``phase`` may not overtake, and a warning for
+    each of which that is not known.
+
+    :param begin: the history before anything of this plan.
+    """
+    complete = complete_revisions(graph, history)
+    kept = (phase, *phases.after(phase))
+    later = {name: [q for q in pending_phases(graph, history, phases, name, complete) if q in kept] for name in todo}
+    overlaps, unknown = find_overtakings(
+        graph, todo, phase, later, lambda name, q: footprint_of(Step(history.bind, name, q))
+    )
+    wording = _OvertakingWords(graph, begin, phases, target)
+    return (
+        [wording.blocked(item, is_last=number == OVERLAPS_NAMED) for number, item in enumerate(overlaps, start=1)],
+        [wording.warning(item, is_last=number == UNKNOWN_NAMED) for number, item in enumerate(unknown, start=1)],
+    )
+
+
+@dataclass(frozen=True)
+class _OvertakingWords:
+    """Says what is wrong with an overtaking step, and what to do."""
+
+    graph: Graph
+    history: History
+    phases: Phases
+    target: str
+
+    def blocked(self, item: Overtaking, *, is_last: bool) -> Blocked:
+        (name, phase), (ancestor, later) = item.step, item.overtaken
+        both = ", ".join(map(str, item.shares))
+        because = f"{phase} of {name} would run before {later} of {ancestor}, and both touch {both}"
+        if self._is_owed(name, ancestor):
+            because += f". {ancestor} was begun by an earlier run: the previous release still owes its {later}"
+        if is_last:
+            because += ". There may be more"
+        return Blocked(
+            Step(self.history.bind, name, phase),
+            because=because,
+            command=self._finish(ancestor, later),
+            otherwise=(
+                f"Or release in two steps: {ancestor} with all its phases, and {name} with the next release.",
+                f"Or, if either order gives the same result, write into {self.graph[name].path or name}: "
+                f'independent_of = ("{ancestor}",)',
+            ),
+            overtaken=Step(self.history.bind, ancestor, later),
+        )
+
+    def warning(self, item: Overtaking, *, is_last: bool) -> PlanWarning:
+        (name, phase), (ancestor, later) = item.step, item.overtaken
+        more = f"; and {counted(len(item.reasons) - 2, 'reason')} more" if len(item.reasons) > 2 else ""
+        because = (
+            f"{phase} of {name} runs before {later} of {ancestor}, and whether both touch the same cannot be told: "
+            f"{'; '.join(item.reasons[:2])}{more}. If either order gives the same result, write into "
+            f'{self.graph[name].path or name}: independent_of = ("{ancestor}",)'
+        )
+        if is_last:
+            because += ". There may be more such pairs"
+        bind = self.history.bind
+        return PlanWarning(Step(bind, name, phase), Step(bind, ancestor, later), because)
+
+    def _is_owed(self, name: str, ancestor: str) -> bool:
+        """Return whether an earlier run than any of ``name`` has done phases of ``ancestor``, by the ledger."""
+        begun, own = self._runs(ancestor), self._runs(name)
+        return bool(begun) and (not own or (None not in begun | own and begun.isdisjoint(own)))
+
+    def _runs(self, name: str) -> set[str | None]:
+        return {
+            record.run_id
+            for (revision, _), record in self.history.records.items()
+            if revision == name and record.status == "done"
+        }
+
+    def _finish(self, ancestor: str, later: str) -> str:
+        """Return the command that runs a step and what has to run before it."""
+        complete = complete_revisions(self.graph, self.history)
+        covered = self.graph.closure([ancestor]) - complete
+        earlier = self.phases.before(later)
+        owed = any(
+            q in earlier
+            for name in covered
+            for q in pending_phases(self.graph, self.history, self.phases, name, complete)
+        )
+        through = " --through" if owed else ""
+        return f"flask db upgrade --phase {later}{through} {_retargeted(self.target, ancestor)}"
+
+
+def _retargeted(target: str, revision: str) -> str:
+    """Return what was typed behind the phase with another revision as the target: ``--bind`` stays."""
+    words = target.split()
+    return " ".join([*words[:2], revision]) if words[:1] == ["--bind"] else revision
+
+
 def _problems(
     graph: Graph,
     history: History,
@@ -514,6 +647,8 @@ def _problems(
 
 def _problem(revision: Revision, direction: Direction, binds: Collection[str]) -> str | None:
     bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
+    if direction == "upgrade" and revision.independence_problem is not None:
+        return revision.independence_problem
     if bodies.problem is not None:
         return bodies.problem + "."
     if bodies.missing:

@@ -7,12 +7,16 @@ import io
 import logging
 from pathlib import Path
 
+import alembic.context
+import alembic.op
 import sqlalchemy as sa
 from alembic import util
+from alembic.config import Config
 from alembic.ddl.impl import DefaultImpl
-from alembic.operations import Operations
+from alembic.operations import BatchOperations, Operations
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo
+from alembic.script import ScriptDirectory
 
 
 def offline_context(buffer: io.StringIO, dialect_name: str = "sqlite") -> MigrationContext:
@@ -134,3 +138,40 @@ def test_the_revision_map_reads_the_files_through_its_generator_once(tmp_path: P
     assert script.get_heads() == ["1"]
     assert [item.revision for item in script.walk_revisions()] == ["1"]
     assert calls == ["read"]
+
+
+def test_op_and_context_can_be_given_back_to_whom_they_belonged() -> None:
+    outer = Operations(offline_context(io.StringIO()))
+    with Operations.context(outer.migration_context) as installed:
+        assert vars(alembic.op)["_proxy"] is installed
+        with Operations.context(outer.migration_context):
+            pass
+        assert vars(alembic.op)["_proxy"] is None
+        installed._install_proxy()
+        assert alembic.op.get_context() is outer.migration_context
+    assert vars(alembic.op)["_proxy"] is None
+
+
+def test_a_context_can_be_given_to_an_environment_without_env_py(tmp_path: Path) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(tmp_path))
+    context = offline_context(io.StringIO())
+    environment = EnvironmentContext(config, ScriptDirectory.from_config(config))
+    environment._migration_context = context
+    with environment:
+        assert alembic.context.get_context() is context
+        assert not alembic.context.is_offline_mode()
+
+
+def test_operations_of_a_batch_ask_their_impl_for_nothing_but_the_table() -> None:
+    seen: list[object] = []
+    table = type("Table", (), {"table_name": "a", "schema": "s"})()
+    batch = BatchOperations(offline_context(io.StringIO()), impl=table)
+    vars(batch)["invoke"] = seen.append
+    batch.add_column(sa.Column("x", sa.Integer))
+    batch.drop_column("y")
+    batch.create_index("i", ["x"])
+    batch.create_foreign_key("f", "b", ["x"], ["id"])
+    batch.create_check_constraint("c", "x > 0")
+    batch.create_table_comment("words")
+    assert [getattr(item, "table_name", None) or item.source_table for item in seen] == ["a"] * 6  # type: ignore[attr-defined]

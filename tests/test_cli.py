@@ -230,7 +230,7 @@ def test_a_phase_out_of_turn_is_refused_with_the_command_that_leads_on(site: Sit
     assert tables(site) == []
 
 
-PLAN_KEYS = {"schema", "direction", "phase", "fingerprint", "steps", "blocked"}
+PLAN_KEYS = {"schema", "direction", "phase", "fingerprint", "steps", "blocked", "warnings"}
 
 
 def test_upgrade_json_is_the_plan_that_was_run_and_nothing_else(site: Site):

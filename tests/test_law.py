@@ -2,6 +2,9 @@
 
 A random graph of revisions is run by plain ``upgrade``; by ``upgrade --phase`` for each phase in turn; by the
 SQL of each phase in turn, and by the SQL of everything, both executed by the engine's own client.
+
+Where revisions get into each other's way, a phase is refused instead, and a plain ``upgrade`` goes on from there
+to the same end.
 """
 
 from __future__ import annotations
@@ -16,13 +19,15 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 from support import HEADER, TEMPLATE, connect, drop_tables, fresh_database, make_site, run_client
 
+from flask_phased_migrate.errors import Refused
 from flask_phased_migrate.offline import render_sql
 
 EXAMPLES = {"sqlite": 40, "postgresql": 16, "mysql": 16}
+CROWDED_EXAMPLES = {"sqlite": 100, "postgresql": 40, "mysql": 40}
 PHASES = (
     ("before-deploy after-deploy final", "before-deploy"),
     ("one two three four", "two"),
@@ -88,7 +93,7 @@ def _block(lines: list[str]) -> str:
 
 @dataclass
 class Known:
-    """What the drawing must remember so that every order that the tool may choose is a possible one.
+    """What the drawing must remember so that no step gets into the way of another, and nothing is ever refused.
 
     ``tables`` are the phases at which each table was last touched: a step may touch a table only where
     nothing pending of an earlier revision still has to (the rule of overtaking).
@@ -212,6 +217,170 @@ def written(id_: str, down: tuple[str, ...], depends_on: tuple[str, ...], **line
     """Return a revision with a function for each of the first configured phases ``a``, ``b``, ``c``."""
     names = dict(zip("abc", PHASES[0][0].split(), strict=True))
     return Written(id_, down, depends_on, "functions", None, {names[key]: found for key, found in lines.items()})
+
+
+# -- histories that get into their own way -----------------------------------------------------------
+
+
+@dataclass
+class Drawn:
+    """What the tables are once everything drawn so far has run in the reference order.
+
+    ``tables`` has for each table its columns, beside ``id``, with the name of an index or None; ``touched`` the
+    revisions that have touched it: only who needs them all may do so too, for between others there is no order.
+    """
+
+    tables: dict[str, dict[str, str | None]] = field(default_factory=dict)
+    touched: dict[str, set[str]] = field(default_factory=dict)
+    count: int = 0
+
+    def new(self, prefix: str) -> str:
+        """Return a name, or number, that nothing has."""
+        self.count += 1
+        return f"{prefix}{self.count}"
+
+
+@st.composite
+def crowded_histories(draw: st.DrawFn) -> tuple[tuple[str, str], list[Written]]:
+    """Draw the configured phases and a graph of two to six revisions that change the same few tables and columns."""
+    configured = draw(st.sampled_from(PHASES))
+    phases = tuple(configured[0].split())
+    ids = draw(st.permutations([f"{letter}{number}" for number, letter in enumerate("fbgadc")]))
+    ids = ids[: draw(st.integers(2, 6))]
+    known, above, drawn, heads = Drawn(), {}, [], []
+    for id_ in ids:
+        down, depends_on = _draw_parents(draw, list(above), heads, above) if draw(st.booleans()) else (tuple(heads), ())
+        above[id_] = set(down + depends_on).union(*(above[name] for name in down + depends_on))
+        heads = [name for name in heads if name not in down] + [id_]
+        drawn.append(_draw_crowded(draw, id_, down, depends_on, above[id_], phases, known))
+    return configured, drawn
+
+
+def _draw_crowded(
+    draw: st.DrawFn,
+    id_: str,
+    down: tuple[str, ...],
+    depends_on: tuple[str, ...],
+    ancestors: set[str],
+    phases: tuple[str, ...],
+    known: Drawn,
+) -> Written:
+    form = draw(st.sampled_from(FORMS[:3] + FORMS[4:]))
+    chosen = tuple(phase for phase in phases if draw(st.integers(0, 2)))
+    chosen = chosen or phases[:1]
+    if not known.tables or form == "unphased":
+        chosen = phases[:1] if not known.tables else chosen[:1]
+    form = "functions" if form == "generator" and len(chosen) == 1 else form
+    own = chosen[0] if form == "unphased" else None
+    lines: dict[str, list[str]] = {}
+    for phase in chosen:
+        lines[phase] = []
+        if not known.tables:
+            lines[phase] += [line for _ in range(3) for line in _new_table(id_, known)]
+        for _ in range(draw(st.integers(0, 2))):
+            lines[phase] += _draw_crowded_lines(draw, id_, ancestors, known)
+    return Written(id_, down, depends_on, form, own, lines)
+
+
+def _new_table(id_: str, known: Drawn) -> list[str]:
+    """Return the lines that make a table of four columns with three rows."""
+    name = known.new("t")
+    known.tables[name] = dict.fromkeys("abcd")
+    known.touched[name] = {id_}
+    columns = ", ".join(f'sa.Column("{column}", sa.String(80), server_default="{column}")' for column in "abcd")
+    rows = ", ".join(f"({number}, '{letter}{number}')" for number, letter in enumerate("xyz", start=1))
+    return [
+        f'op.create_table("{name}", sa.Column("id", sa.Integer, primary_key=True, autoincrement=False), {columns})',
+        f'op.execute("INSERT INTO {name} (id, a) VALUES {rows}")',
+    ]
+
+
+CROWDED_KINDS = (
+    *("add", "sql add", "batch add", "set", "set", "sa set", "set from", "set where", "index", "drop", "batch drop"),
+    *("sql drop", "rename", "batch rename", "default", "insert", "bulk", "delete", "drop index", "copy", "lookup"),
+    *("create", "rename table"),
+)
+
+
+def _draw_crowded_lines(draw: st.DrawFn, id_: str, ancestors: set[str], known: Drawn) -> list[str]:
+    usable = sorted(name for name, by in known.touched.items() if by <= {*ancestors, id_})
+    kind = draw(st.sampled_from(CROWDED_KINDS))
+    if kind == "create" or not usable:
+        return _new_table(id_, known)
+    table, other = draw(st.sampled_from(usable)), draw(st.sampled_from(usable))
+    known.touched[table].add(id_)
+    columns = known.tables[table]
+    if kind in ("copy", "lookup") and known.tables[other] and columns:
+        known.touched[other].add(id_)
+        source, column = draw(st.sampled_from(sorted(known.tables[other]))), draw(st.sampled_from(sorted(columns)))
+        return [_from_other(kind, table, column, other, source, known)]
+    if kind == "rename table":
+        name = known.new("t")
+        known.tables[name], known.touched[name] = known.tables.pop(table), known.touched.pop(table)
+        return [f'op.rename_table("{table}", "{name}")']
+    if kind == "delete" or not columns:
+        return [f'op.execute("DELETE FROM {table} WHERE id = {draw(st.integers(1, 3))}")']
+    if kind in ("add", "sql add", "batch add", "insert", "bulk"):
+        return [_adding(kind, table, draw(st.sampled_from(sorted(columns))), known)]
+    return [_draw_column_change(draw, kind, table, known)]
+
+
+def _from_other(kind: str, table: str, column: str, other: str, source: str, known: Drawn) -> str:
+    if kind == "lookup":
+        return f'op.execute("UPDATE {table} SET {column} = (SELECT max({other}.{source}) FROM {other})")'
+    number = known.new("1") + "000"
+    return f'op.execute("INSERT INTO {table} (id, {column}) SELECT id + {number}, {source} FROM {other}")'
+
+
+def _adding(kind: str, table: str, column: str, known: Drawn) -> str:
+    if kind in ("insert", "bulk"):
+        number = known.new("9")
+        if kind == "insert":
+            return f"op.execute(\"INSERT INTO {table} (id, {column}) VALUES ({number}, 'new')\")"
+        described = f'sa.table("{table}", sa.column("id", sa.Integer), sa.column("{column}", sa.String))'
+        return f'op.bulk_insert({described}, [{{"id": {number}, "{column}": "bulk"}}])'
+    name = known.new("c")
+    known.tables[table][name] = None
+    if kind == "sql add":
+        return f"op.execute(\"ALTER TABLE {table} ADD COLUMN {name} VARCHAR(80) DEFAULT '{name}'\")"
+    added = f'sa.Column("{name}", sa.String(80), server_default="{name}")'
+    if kind == "add":
+        return f'op.add_column("{table}", {added})'
+    return f'with op.batch_alter_table("{table}") as batch:\n    batch.add_column({added})'
+
+
+def _draw_column_change(draw: st.DrawFn, kind: str, table: str, known: Drawn) -> str:
+    columns = known.tables[table]
+    column, other = draw(st.sampled_from(sorted(columns))), draw(st.sampled_from(sorted(columns)))
+    batch = f'with op.batch_alter_table("{table}") as batch:\n    '
+    name = known.new("c")
+    if columns[column] is None and kind == "index":
+        columns[column] = f"ix_{name}"
+        return f'op.create_index("ix_{name}", "{table}", ["{column}"])'
+    if columns[column] is not None and kind in ("index", "drop index"):
+        index, columns[column] = columns[column], None
+        return f'op.drop_index("{index}", "{table}")'
+    if columns[column] is None and kind in ("drop", "sql drop", "batch drop"):
+        del columns[column]
+        return {
+            "drop": f'op.drop_column("{table}", "{column}")',
+            "sql drop": f'op.execute("ALTER TABLE {table} DROP COLUMN {column}")',
+            "batch drop": f'{batch}batch.drop_column("{column}")',
+        }[kind]
+    if columns[column] is None and kind in ("rename", "batch rename"):
+        columns[name] = columns.pop(column)
+        if kind == "rename":
+            return f'op.execute("ALTER TABLE {table} RENAME COLUMN {column} TO {name}")'
+        return f'{batch}batch.alter_column("{column}", new_column_name="{name}", existing_type=sa.String(80))'
+    if kind == "default":
+        return f'{batch}batch.alter_column("{column}", server_default="{name}", existing_type=sa.String(80))'
+    if kind == "sa set":
+        described = f'sa.table("{table}", sa.column("{column}", sa.String))'
+        return f'op.execute(sa.update({described}).values({column}="{name}"))'
+    if kind == "set from":
+        return f'op.execute("UPDATE {table} SET {column} = upper({other})")'
+    where = f" WHERE {other} = 'x1'" if kind == "set where" else ""
+    return f"op.execute(\"UPDATE {table} SET {column} = '{name}'{where}\")"
 
 
 # Plain Alembic cannot run this merge: KeyError, because one of the three heads depends on another.
@@ -349,3 +518,67 @@ def test_every_way_to_run_a_graph_leaves_the_same_database(kind: str, tmp_path: 
 
         law()
     assert runs >= EXAMPLES[kind]
+
+
+def assert_refused_or_equal(
+    app: Any, url: str, folder: Path, configured: tuple[str, str], revisions: list[Written]
+) -> str | None:
+    """Run the revisions plainly and by phases and compare; return the phase that was refused.
+
+    A refused phase changes nothing, is refused offline too, and plain ``upgrade`` can go on after it.
+    """
+    names, boundary = configured
+    app.config.update(MIGRATE_PHASES=names, MIGRATE_BOUNDARY=boundary)
+    migrate = app.extensions["migrate"].migrate
+    directory = str(write_folder(folder, tuple(names.split()), revisions))
+    drop_tables(url)
+    migrate.upgrade(directory, "heads")
+    whole, steps = snapshot(url), journalled(url)
+
+    drop_tables(url)
+    refused = None
+    for phase in names.split():
+        before = snapshot(url)
+        try:
+            migrate.upgrade(directory, "heads", phase=phase)
+        except Refused as error:
+            assert error.plan is not None
+            assert {block.step.phase for block in error.plan.blocked if block.overtaken is not None} == {phase}
+            assert snapshot(url) == before
+            with pytest.raises(Refused, match=f"{phase} of .* would run before"):
+                migrate.export(directory, "heads", phase=phase)
+            refused = phase
+            migrate.upgrade(directory, "heads")
+            break
+    assert (snapshot(url), journalled(url)) == (whole, steps)
+    return refused
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
+def test_a_phase_is_refused_or_leaves_what_a_plain_upgrade_leaves(kind: str, tmp_path: Path) -> None:
+    outcomes: list[str | None] = []
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+
+    with (
+        tempfile.TemporaryDirectory(dir=memory) as folder,
+        fresh_database(kind, Path(folder)) as url,
+        make_site(tmp_path / "site", url).app() as app,
+    ):
+
+        @settings(
+            max_examples=CROWDED_EXAMPLES[kind],
+            deadline=None,
+            derandomize=True,
+            database=None,
+            suppress_health_check=list(HealthCheck),
+        )
+        @given(crowded_histories())
+        def law(drawn: tuple[tuple[str, str], list[Written]]) -> None:
+            run = tmp_path / f"run{len(outcomes)}"
+            outcomes.append("failed")
+            outcomes[-1] = assert_refused_or_equal(app, url, run, *drawn)
+            event("refused" if outcomes[-1] else "run")
+
+        law()
+    run, refused = outcomes.count(None), len(outcomes) - outcomes.count(None)
+    assert min(run, refused) >= len(outcomes) // 8, f"{run} were run, {refused} refused"

@@ -148,7 +148,7 @@ def test_no_statement_asks_for_rows_back(history: Callable[[str], Site], dialect
 def test_tables_that_may_exist_are_created_in_the_words_of_each_engine(history: Callable[[str], Site]) -> None:
     site = history(NOWHERE["sqlite"])
     first = {
-        dialect: export(site, dialect=dialect, phase="before-deploy").rpartition("FILE\n\n")[2].partition("(")[0]
+        dialect: export(site, "1", dialect=dialect, phase="before-deploy").rpartition("FILE\n\n")[2].partition("(")[0]
         for dialect in ("sqlite", "postgresql", "mysql", "oracle")
     }
     assert first == {
@@ -157,7 +157,7 @@ def test_tables_that_may_exist_are_created_in_the_words_of_each_engine(history: 
         "mysql": "CREATE TABLE IF NOT EXISTS alembic_version ",
         "oracle": "BEGIN\n  EXECUTE IMMEDIATE 'CREATE TABLE alembic_version ",
     }
-    assert export(site, dialect="mssql", phase="before-deploy").startswith(
+    assert export(site, "1", dialect="mssql", phase="before-deploy").startswith(
         "-- To be run so that the first error ends it: sqlcmd -b -i FILE\n\n"
         "IF OBJECT_ID(N'alembic_version', N'U') IS NULL\nCREATE TABLE alembic_version (\n"
     )

@@ -110,7 +110,9 @@ class Progress:
 
     def report(self, event: Event) -> None:
         """Show an event of the executor."""
-        if event.kind == "output":
+        if event.kind == "warning":
+            self._line(f"Warning: {event.detail}")
+        elif event.kind == "output":
             click.echo(event.detail, err=self.output_to_stderr)
         elif event.step is not None:
             self._step(event)
@@ -152,6 +154,8 @@ def print_plan(
         current_extension(), directory, revision, direction=direction, phase=options["phase"],
         through=options.get("through", False), bind=options["bind"], x_arg=x_arg,
     )  # fmt: skip
+    for warning in plan.warnings:
+        say(f"Warning: {warning}")
     if as_json:
         print_json(plan_json(plan, statements))
     else:
@@ -181,6 +185,16 @@ def plan_json(plan: Plan, statements: Mapping[Any, Sequence[str]]) -> dict[str, 
                 "because": block.because,
             }
             for block in plan.blocked
+        ],
+        "warnings": [
+            {
+                "bind": warning.step.bind,
+                "revision": warning.step.revision,
+                "phase": warning.step.phase,
+                "overtakes": {"revision": warning.overtaken.revision, "phase": warning.overtaken.phase},
+                "because": warning.because,
+            }
+            for warning in plan.warnings
         ],
     }
 

@@ -40,7 +40,7 @@ class Event:
     before the next attempt; ``detail`` says why.
     """
 
-    kind: Literal["began", "done", "failed", "retried", "passed", "reopened", "output"]
+    kind: Literal["began", "done", "failed", "retried", "passed", "reopened", "output", "warning"]
     bind: str
     step: Step | None = None
     number: int = 0

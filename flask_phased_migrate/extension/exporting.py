@@ -21,7 +21,7 @@ from ..errors import Refused, UsageError
 from ..graph import Revision, assign_unnamed
 from ..offline import Exporter, Markers, MigrationData, Statement, migration_data, offline_options, plan_export
 from ..plan import History, Plan, Step, in_flight, stamped_heads
-from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads
+from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey
 
 ExportBind = Callable[[Visit, Project, frozenset[str]], tuple[Statement, ...]]
@@ -194,7 +194,15 @@ def _export_range(
     heads = history.heads
     covered = find(project.script, end, sorted(heads))
     plan, before = plan_export(
-        graph, project.phases, history, covered, direction=direction, phase=request.phase, binds=binds
+        graph,
+        project.phases,
+        history,
+        covered,
+        direction=direction,
+        phase=request.phase,
+        binds=binds,
+        target=typed(request, end),
+        footprint_of=project.footprints(at.context.dialect.name),
     )
     exporter = Exporter(at, graph, project.phases)
     if request.phase is not None:

@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
 
-from ..environment import Config, resolve_revisions, revisions_down_to, revisions_up_to
+from ..environment import Config, alembic_call, resolve_revisions, revisions_down_to, revisions_up_to
 from ..errors import DatabaseAhead, NothingPending, Refused, RevisionRefused, StepInterrupted, UsageError
+from ..footprint import Footprint
 from ..graph import Graph
+from ..inspection import Inspector
 from ..operations import resolve_script
 from ..phases import Phases
 from ..plan import (
     Direction,
     History,
     Plan,
+    Step,
     complete_revisions,
     counted,
     in_flight,
@@ -32,17 +35,33 @@ from ..remedies import failed_phases, plan_rebuild, plan_skip
 
 @dataclass(frozen=True)
 class Project:
-    """A configuration, its script directory, and the revision files as a graph."""
+    """A configuration, its script directory, and the revision files as a graph.
+
+    ``inspector`` remembers what steps touch, from one plan of a call to the next.
+    """
 
     config: Config
     script: ScriptDirectory
     graph: Graph
     phases: Phases
+    inspector: Inspector = field(default_factory=Inspector, compare=False, repr=False)
 
     @property
     def folder(self) -> Path:
         """The migrations folder, absolute."""
         return Path(self.script.dir).absolute()
+
+    def footprints(self, dialect_name: str) -> Callable[[Step], Footprint]:
+        """Return what tells of each step of an upgrade what it touches, on an engine of that name."""
+
+        def footprint_of(step: Step) -> Footprint:
+            # Alembic's op and context, which the body uses, are of the whole process.
+            with alembic_call():
+                return self.inspector.footprint(
+                    step, self.graph, self.phases, dialect_name, environment=(self.config, self.script)
+                )
+
+        return footprint_of
 
 
 @dataclass(frozen=True)
@@ -156,12 +175,13 @@ def _plan_upgrade(project: Project, history: History, request: Request, binds: C
         covered,
         phase=request.phase,
         through=request.through,
-        target=_typed(request, "" if request.target == "head" else request.target) or "head",
+        target=typed(request, "" if request.target == "head" else request.target) or "head",
         binds=binds,
+        footprint_of=project.footprints(history.dialect),
     )
 
 
-def _typed(request: Request, target: str) -> str:
+def typed(request: Request, target: str) -> str:
     """Return what a proposed command needs besides its phase: the bind and the target."""
     return " ".join(filter(None, [f"--bind {request.bind}" if request.bind else "", target]))
 
@@ -171,7 +191,7 @@ def _plan_downgrade(project: Project, history: History, request: Request, binds:
     if flying and request.target.startswith("-"):
         phase = "" if request.phase is None else f" --phase {request.phase}"
         at = sorted(history.heads) or ["base"]
-        command = f"flask db downgrade{phase} {_typed(request, at[0])}   (undoes what is in flight)"
+        command = f"flask db downgrade{phase} {typed(request, at[0])}   (undoes what is in flight)"
         raise Refused(
             f"Nothing was executed: {', '.join(flying)} is in flight on {history.bind}, so it is not clear where one "
             f"revision back ('{request.target}') is. Name the revision to go back to."
@@ -185,7 +205,7 @@ def _plan_downgrade(project: Project, history: History, request: Request, binds:
         project.phases,
         covered,
         phase=request.phase,
-        target=_typed(request, _landing(project, history, request.target, complete)),
+        target=typed(request, _landing(project, history, request.target, complete)),
         binds=binds,
     )
 
@@ -311,8 +331,8 @@ def refuse_without_phase(request: Request, plan: Plan, histories: Sequence[Histo
 
 def _plan_rebuild(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
     name = one_revision(project, request.target)
-    typed = _typed(request, name)
-    return plan_rebuild(project.graph, history, project.phases, name, phase=request.phase, target=typed, binds=binds)
+    target = typed(request, name)
+    return plan_rebuild(project.graph, history, project.phases, name, phase=request.phase, target=target, binds=binds)
 
 
 def plan_skips(project: Project, histories: Sequence[History], phase: str | None, bind: str | None) -> dict[str, Plan]:
@@ -359,7 +379,7 @@ def refuse_unfailed(project: Project, histories: Sequence[History], request: Req
     if failed:
         raise UsageError(
             f"Nothing was executed: it is {failed[0]} of {name} that failed, which comes after {request.phase}. "
-            f"Type: flask db rebuild --phase {failed[0]} {_typed(request, name)}"
+            f"Type: flask db rebuild --phase {failed[0]} {typed(request, name)}"
         )
     pending = {
         phase
@@ -374,7 +394,7 @@ def refuse_unfailed(project: Project, histories: Sequence[History], request: Req
     first = min(pending, key=phases.index)
     raise UsageError(
         f"Nothing was executed: nothing of {name} failed, so there is nothing to resume. To run it, type: "
-        f"flask db upgrade --phase {first} {_typed(request, name)}"
+        f"flask db upgrade --phase {first} {typed(request, name)}"
     )
 
 
@@ -397,8 +417,8 @@ def refuse_past_boundary(project: Project, request: Request, plan: Plan, histori
     raise Refused(
         f"Nothing was executed: MIGRATE_REQUIRE_PHASES is set, and this would go past the phase "
         f"{project.phases.boundary}, after which no old code may run.\n"
-        f"Next: flask db rebuild --phase {first} {_typed(request, name)}\n"
-        f"Or, where nothing of the application runs: flask db rebuild --all-phases {_typed(request, name)}",
+        f"Next: flask db rebuild --phase {first} {typed(request, name)}\n"
+        f"Or, where nothing of the application runs: flask db rebuild --all-phases {typed(request, name)}",
         plan=plan,
     )
 
@@ -448,4 +468,5 @@ def describe_blocked(plan: Plan) -> str:
         where = f"{block.step.bind}: " if block.path is None else ""
         lines.append(f"  {where}{block.because}")
     commands = dict.fromkeys(block.command for block in plan.blocked if block.command)
-    return "\n".join([*dict.fromkeys(lines), *(f"Next: {command}" for command in commands)])
+    otherwise = dict.fromkeys(sentence for block in plan.blocked for sentence in block.otherwise)
+    return "\n".join([*dict.fromkeys(lines), *(f"Next: {command}" for command in commands), *otherwise])

@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 from ..dialects import Adapter, LockName, LockSession, adapter_for, run_lock
 from ..environment import BINDS_KEY, Visit, run_environment, stdout_to_stderr
 from ..errors import LockHeld, Refused, UsageError
-from ..executor import Effects, Executor, end_reading
+from ..executor import Effects, Event, Executor, end_reading
 from ..executor.retries import Timeouts
 from ..graph import assign_unnamed
 from ..plan import UNDOING, History, Plan, Step, simulate, stamped_heads
@@ -168,6 +168,8 @@ class Run:
         with self._locked(found, request.bind) as locks:
             found, plan = self._survey(request)
             self._refuse(request, found, plan)
+            for warning in plan.warnings:
+                report(Event("warning", warning.step.bind, warning.step, detail=str(warning)))
             effects = Effects(
                 report=report,
                 runner=self.runner,

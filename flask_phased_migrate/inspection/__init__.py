@@ -1,0 +1,342 @@
+"""What a step touches, found by running its body on paper: nothing is sent anywhere.
+
+The body meets recording operations and a database that is an error to ask. A body that asks one, or that fails
+on paper, is opaque; that is never an error here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+import alembic.context
+import alembic.op
+import sqlalchemy as sa
+from alembic.config import Config
+from alembic.operations import BatchOperations, MigrateOperation, Operations
+from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, DropIndexOp
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import load_python_file
+
+from ..errors import MigrateError
+from ..footprint import NOTHING, Footprint, opaque, union, whole
+from ..graph import Graph, Revision
+from ..operations import BodyRunner
+from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
+from ..plan import Step
+from .reading import read_construct, read_operation
+
+_IN_PLACE = (AddColumnOp, CreateIndexOp, DropIndexOp)
+"""Operations for which SQLite does not copy the table."""
+
+
+class DatabaseWanted(MigrateError):
+    """A body that is looked at on paper asked a database."""
+
+
+class Inspector:
+    """Tells what steps touch; each is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Step, str], Footprint] = {}
+
+    def footprint(
+        self,
+        step: Step,
+        graph: Graph,
+        phases: Phases,
+        dialect_name: str,
+        *,
+        environment: tuple[Config, ScriptDirectory] | None = None,
+    ) -> Footprint:
+        """Return what the upgrade of a step touches.
+
+        :param dialect_name: SQLAlchemy's name of the bind's engine; its driver need not be installed.
+        :param environment: what ``alembic.context`` has for the body; without, the body cannot use it.
+        """
+        key = (step, dialect_name)
+        if key not in self._known:
+            notes = _Notes(graph[step.revision].path)
+            try:
+                with _on_paper(notes):
+                    body = _body_of(step, graph[step.revision], phases)
+                    _run(body, step.bind, _paper_context(dialect_name, environment), notes, environment)
+            except (Exception, SystemExit) as error:
+                notes.add_error(error)
+            self._known[key] = notes.footprint
+        return self._known[key]
+
+
+def _run(
+    body: Body,
+    bind: str,
+    context: MigrationContext,
+    notes: _Notes,
+    environment: tuple[Config, ScriptDirectory] | None,
+) -> None:
+    """Go through a body; env.py does not run, so of its arguments there is the one that can be known."""
+    function = getattr(body.function, "function", body.function)
+    name = base_bind(bind)
+    offered = accepted_arguments(function, {"engine_name": "" if name == DEFAULT_BIND else name})
+    paper = _PaperContext(context, notes)
+    with _proxies(context, paper, environment) as operations, _caught(context, notes):
+        _Recorder(operations, paper, notes).run(body, offered)
+
+
+def _body_of(step: Step, revision: Revision, phases: Phases) -> Body:
+    """Return the body of a step from a copy of its module, so that the run itself finds the module untouched."""
+    path = Path(revision.path)
+    bodies = revision.upgrade
+    if path.suffix == ".py" and path.is_file():
+        module = load_python_file(str(path.parent), path.name)
+        bodies = read_bodies(getattr(module, "upgrade", None), "upgrade", phases, getattr(module, "phase", None))
+    return bodies.body(step.bind, step.phase)
+
+
+class _Notes:
+    """What a body was seen to touch. ``path`` is the revision file, for the places of what is opaque."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._found: list[Footprint] = []
+
+    @property
+    def footprint(self) -> Footprint:
+        """What was noted so far, joined."""
+        return union(self._found)
+
+    def add(self, footprint: Footprint) -> None:
+        """Note a footprint; where it is opaque, with the line of the file that is running."""
+        if footprint.opaque:
+            where = self._where(_running_line(self.path))
+            footprint = Footprint(footprint.tables, tuple(f"{where}{reason}" for reason in footprint.opaque))
+        self._found.append(footprint)
+
+    def add_error(self, error: BaseException) -> None:
+        """Note why a body could not be gone through to its end."""
+        if isinstance(error, DatabaseWanted):
+            return
+        line = next((at.lineno for at in reversed(traceback.extract_tb(error.__traceback__)) if self._is_in(at)), None)
+        reason = " ".join(str(error).split())
+        self._found.append(opaque(f"{self._where(line)}on paper it ends with {type(error).__name__}: {reason}"))
+
+    def wanted(self, *_arguments: Any, **_options: Any) -> Any:
+        """Note that the body asks a database.
+
+        :raises DatabaseWanted: always.
+        """
+        self.add(opaque("it works with the database itself"))
+        raise DatabaseWanted("A body that is looked at on paper has no database.")
+
+    def _is_in(self, at: traceback.FrameSummary) -> bool:
+        return at.filename == self.path
+
+    def _where(self, line: int | None) -> str:
+        return "" if not self.path else f"{self.path}: " if line is None else f"{self.path}, line {line}: "
+
+
+def _running_line(path: str) -> int | None:
+    frame = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename == path:
+            return frame.f_lineno
+        frame = frame.f_back  # type: ignore[assignment]
+    return None
+
+
+# -- the paper ----------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _on_paper(notes: _Notes) -> Iterator[None]:
+    """Let nothing out of the block: what is printed is thrown away, and no SQLAlchemy engine can be used."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings(), _without_databases(notes):
+        warnings.simplefilter("ignore")
+        yield
+
+
+@contextmanager
+def _without_databases(notes: _Notes) -> Iterator[None]:
+    """Make every engine of the process an error to use in this thread: a body may have the application's session."""
+    thread = threading.get_ident()
+
+    def refuse(*_arguments: Any, **_options: Any) -> None:
+        if threading.get_ident() == thread:
+            notes.wanted()
+
+    names = ("do_connect", "before_cursor_execute", "commit")
+    for name in names:
+        sa.event.listen(sa.Engine, name, refuse)
+    try:
+        yield
+    finally:
+        for name in names:
+            sa.event.remove(sa.Engine, name, refuse)
+
+
+def _paper_context(dialect_name: str, environment: tuple[Config, ScriptDirectory] | None) -> MigrationContext:
+    """Return a context without a connection; ``named`` parameters keep percent signs single."""
+    script = environment[1] if environment is not None else None
+    return MigrationContext.configure(
+        dialect_name=dialect_name,
+        dialect_opts={"paramstyle": "named"},
+        opts={"as_sql": True, "literal_binds": True, "output_buffer": io.StringIO(), "script": script},
+    )
+
+
+@contextmanager
+def _proxies(
+    context: MigrationContext, paper: _PaperContext, environment: tuple[Config, ScriptDirectory] | None
+) -> Iterator[Operations]:
+    """Let ``alembic.op`` and ``alembic.context`` be the paper's, and afterwards what they were.
+
+    An export is inside a run of env.py when it plans.
+    """
+    before = [vars(module).get("_proxy") for module in (alembic.op, alembic.context)]
+    try:
+        with contextlib.ExitStack() as stack:
+            if environment is not None:
+                around = EnvironmentContext(*environment)
+                around._migration_context = paper  # type: ignore[assignment]
+                stack.enter_context(around)
+            yield stack.enter_context(Operations.context(context))
+    finally:
+        for proxy in before:
+            if proxy is not None:
+                proxy._install_proxy()
+
+
+@contextmanager
+def _caught(context: MigrationContext, notes: _Notes) -> Iterator[None]:
+    """Note what is executed past the operations, at the one place where Alembic compiles a statement."""
+
+    def execute(construct: Any, *_arguments: Any, **_options: Any) -> None:
+        notes.add(read_construct(construct, context.dialect))
+
+    own: dict[str, Callable[..., None]] = {"_exec": execute, "static_output": lambda _text: None}
+    vars(context.impl).update(own)
+    try:
+        yield
+    finally:
+        for name in own:
+            vars(context.impl).pop(name, None)
+
+
+class _PaperBind:
+    """A bind that tells its dialect; everything else of it is the signal that the body is opaque."""
+
+    def __init__(self, dialect: Any, notes: _Notes) -> None:
+        self.dialect = dialect
+        self._notes = notes
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._notes.wanted()
+
+
+class _PaperContext:
+    """A migration context as online, without a connection. An export must be refused like a run of the same plan."""
+
+    as_sql = False
+
+    def __init__(self, context: MigrationContext, notes: _Notes) -> None:
+        self._context = context
+        self._notes = notes
+        self.bind = self.connection = _PaperBind(context.dialect, notes)
+        self.get_current_heads = self.get_current_revision = notes.wanted
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    def autocommit_block(self) -> AbstractContextManager[None]:
+        """Enter nothing."""
+        return nullcontext()
+
+    def begin_transaction(self, *_arguments: Any, **_options: Any) -> AbstractContextManager[None]:
+        """Begin nothing."""
+        return nullcontext()
+
+    def execute(self, construct: Any, *_arguments: Any, **_options: Any) -> None:
+        """Note what a statement touches."""
+        self._notes.add(read_construct(construct, self._context.dialect))
+
+
+class _Recorder(BodyRunner):
+    """Goes through a body and notes what its operations touch."""
+
+    def __init__(self, operations: Operations, paper: _PaperContext, notes: _Notes) -> None:
+        super().__init__(operations)
+        self._paper = paper
+        self._notes = notes
+
+    def perform(self, operation: MigrateOperation) -> Any:
+        """Note an operation. One that we do not know is carried out: it is made of some that we know."""
+        context = self.operations.migration_context
+        found = read_operation(operation, context)
+        if found is None:
+            return super().perform(operation)
+        self._notes.add(found)
+        return operation.to_table(context) if isinstance(operation, CreateTableOp) else None
+
+    @contextmanager
+    def open_batch(
+        self,
+        table_name: str,
+        schema: str | None = None,
+        recreate: str = "auto",
+        partial_reordering: Any = None,
+        copy_from: Any = None,
+        table_args: Any = (),
+        **_options: Any,
+    ) -> Iterator[Any]:
+        """Give a batch whose operations are noted like any other.
+
+        A copy of the table made from what the file says of it, not from what the database has, changes it as a whole.
+        """
+        done: list[MigrateOperation] = []
+        batch = BatchOperations(self.operations.migration_context, impl=_BatchTable(table_name, schema))  # type: ignore[arg-type]
+
+        def invoke(operation: MigrateOperation) -> Any:
+            done.append(operation)
+            return self.perform(operation)
+
+        vars(batch).update(invoke=invoke, get_bind=self.read_bind, get_context=self.read_context)
+        yield batch
+        in_place = all(isinstance(operation, _IN_PLACE) for operation in done)
+        copies = recreate == "always" or (recreate == "auto" and self._copies_tables and not in_place)
+        if copies and (copy_from is not None or partial_reordering or table_args):
+            self._notes.add(whole(table_name, schema))
+
+    @property
+    def _copies_tables(self) -> bool:
+        return self.operations.migration_context.dialect.name == "sqlite"
+
+    def read_bind(self) -> Any:
+        """Return a bind that is an error to use."""
+        return self._paper.bind
+
+    def read_context(self) -> Any:
+        """Return the context on paper."""
+        return self._paper
+
+
+class _BatchTable:
+    """What the operations of a batch ask of it: its table."""
+
+    def __init__(self, table_name: str, schema: str | None) -> None:
+        self.table_name = table_name
+        self.schema = schema
+
+
+__all__ = ["NOTHING", "DatabaseWanted", "Inspector"]
