@@ -278,8 +278,8 @@ def histories(kind: str) -> dict[str, History]:
         *in_autocommit(index_concurrently(kind, "b"), counts(2)),
         counts(3),
         adds_column("b", "x"),
-        *in_autocommit(counts(4), adds_column("b", "y"), counts(5)),
-        counts(6),
+        *in_autocommit(adds_column("b", "y"), counts(4)),
+        counts(5),
     )
     schema = (creates_table("a", indexed=True), adds_column("a", "x"), widens("a"), creates_index("a", 1))
     data = (*start, counts(1), creates_table("b"), counts(2), counts(3), creates_index("b", 1), counts(4))
@@ -324,7 +324,7 @@ class Scene:
     history: History
     killer: Killer
     engine: sa.Engine
-    seen: set[str] = field(default_factory=set)
+    seen: set[tuple[int, str]] = field(default_factory=set)
 
     @property
     def runs(self) -> Path:
@@ -452,9 +452,9 @@ def continue_killed(scene: Scene, number: int, kill_at: int, expected: Left) -> 
     """Type the killed command again and follow what it says; give what is wrong with where that leads."""
     command = scene.history.commands[number]
     killed = scene.left()
-    if repr(killed) in scene.seen:
+    if (number, repr(killed)) in scene.seen:
         return
-    scene.seen.add(repr(killed))
+    scene.seen.add((number, repr(killed)))
     ran = scene.again(*command)
     if ran.status == 0:
         yield from (f"again: {problem}" for problem in differences(scene.left(), expected))
@@ -471,7 +471,6 @@ def continue_killed(scene: Scene, number: int, kill_at: int, expected: Left) -> 
     for form in FORMS:
         if form != FORMS[0]:
             scene.run(number, kill_at=kill_at)
-            ran = scene.again(*command)
         yield from (f"--{form}: {problem}" for problem in resolve(scene, step, form, command, ran, expected))
 
 
