@@ -102,8 +102,8 @@ class Command:
 
 @st.composite
 def graphs(draw: st.DrawFn) -> tuple[list[Drawn], list[Command]]:
-    """Draw one to five revisions, and commands that drive a database into some state between."""
-    ids = draw(st.permutations(["f0", "b1", "g2", "a3", "d4"]))[: draw(st.integers(1, 5))]
+    """Draw one to five revisions, and the commands that drive a database into some state between."""
+    ids = draw(st.permutations(["f0", "b1", "g2", "a3", "d4"]))[: draw(st.sampled_from([3, 2, 4, 5, 1]))]
     drawn: list[Drawn] = []
     heads: list[str] = []
     above: dict[str, set[str]] = {}
@@ -115,10 +115,23 @@ def graphs(draw: st.DrawFn) -> tuple[list[Drawn], list[Command]]:
         above[id_] = covered.union(depends_on, *(above[name] for name in depends_on))
         heads = [*(name for name in heads if name not in down), id_]
         drawn.append(_draw_revision(draw, id_, down, depends_on))
-    phases = st.sampled_from([*PHASES, *PHASES, None])
-    upgrades = st.builds(Command, st.just("upgrade"), st.sampled_from([*ids, "heads", "heads"]), phases)
-    downgrades = st.builds(Command, st.just("downgrade"), st.sampled_from(["base", *ids]), phases)
-    return drawn, draw(st.lists(st.one_of(upgrades, upgrades, upgrades, downgrades), min_size=1, max_size=6))
+    return drawn, [command for _ in range(draw(st.sampled_from([2, 3, 4]))) for command in _draw_drive(draw, ids)]
+
+
+def _draw_drive(draw: st.DrawFn, ids: Sequence[str]) -> list[Command]:
+    """Draw commands as they follow each other in a deploy: up to a target, the first phases or all at once.
+
+    Now and then it is the way back, last phase first. What is out of order with what went before is refused.
+    """
+    number = draw(st.sampled_from([1, 2, 1, 2, 3]))
+    kind = draw(st.sampled_from(["phases", "phases", "phases", "plain", "back"]))
+    if kind == "back":
+        target = draw(st.sampled_from(["base", *ids]))
+        return [Command("downgrade", target, phase) for phase in tuple(reversed(PHASES))[:number]]
+    target = draw(st.sampled_from(["heads", *ids]))
+    if kind == "plain":
+        return [Command("upgrade", target)]
+    return [Command("upgrade", target, phase) for phase in PHASES[:number]]
 
 
 def _draw_down(draw: st.DrawFn, heads: list[str], earlier: list[str]) -> tuple[str, ...]:
@@ -149,7 +162,7 @@ def _draw_revision(draw: st.DrawFn, id_: str, down: tuple[str, ...], depends_on:
 
 def _draw_part(draw: st.DrawFn, table: str, numbers: Any) -> tuple[Change, ...]:
     changes = []
-    for _ in range(draw(st.integers(0, 2))):
+    for _ in range(draw(st.sampled_from([1, 2, 0]))):
         number = next(numbers)
         kind = draw(st.sampled_from(["column", "batch column", "index", "row", "table"])) if number else "first table"
         changes.append(_change(kind, table, number))
