@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-READS = frozenset({"select", "show", "describe", "pragma", "begin"})
+READS = frozenset({"select", "show", "describe", "pragma", "begin", "set"})
 
 
 @dataclass(frozen=True)
