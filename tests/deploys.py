@@ -208,6 +208,7 @@ class Bystander:
         self.statement = statement
         self.worst = 0.0
         self.errors: list[BaseException] = []
+        self._session: int | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._read)
 
@@ -217,13 +218,20 @@ class Bystander:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
-        self._thread.join()
+        self._thread.join(5)
+        if self._thread.is_alive() and self._session is not None:
+            # Behind a lock that nobody gives up: what holds it ends only after us.
+            end_session(self.url, self._session)
+            self._thread.join()
         assert self.errors == []
 
     def _read(self) -> None:
         engine = sa.create_engine(self.url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
         try:
             with engine.connect() as connection:
+                postgresql = connection.dialect.name == "postgresql"
+                function = "pg_backend_pid()" if postgresql else "connection_id()"
+                self._session = connection.exec_driver_sql(f"SELECT {function}").scalar()
                 while not self._stop.wait(0.01):
                     began = time.monotonic()
                     connection.exec_driver_sql(self.statement).all()
