@@ -270,6 +270,8 @@ def _login(url: str, label: str, *, ddl: bool) -> Iterator[Login]:
             url, f"CREATE ROLE {name} LOGIN PASSWORD '{password}'", "REVOKE CREATE ON SCHEMA public FROM PUBLIC"
         )
         _administer(url, f"GRANT USAGE{', CREATE' if ddl else ''} ON SCHEMA public TO {name}")
+        rights = "SELECT, INSERT, UPDATE, DELETE ON TABLES"
+        _administer(url, f"ALTER DEFAULT PRIVILEGES IN SCHEMA public GRANT {rights} TO {name}")
     else:
         rights = "ALL" if ddl else "SELECT, INSERT, UPDATE, DELETE"
         _administer(url, f"CREATE USER {name}@'%' IDENTIFIED BY '{password}'")

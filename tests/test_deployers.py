@@ -188,7 +188,7 @@ def test_the_wait_comes_from_the_configuration_too(project: Callable[..., Site],
         go.touch()
         assert wait_end(holder).status == 0
     assert late.status == 75
-    assert late.seconds < 20
+    assert late.seconds < 40
 
 
 def test_a_concurrent_index_is_built_at_once_while_another_deployer_waits(
@@ -238,7 +238,7 @@ def test_a_killed_holder_blocks_nobody(project: Callable[..., Site], tmp_path: P
         go.touch()
         # Ten seconds: the server may need a moment to see that its client is gone.
         following = run_db(site, "upgrade", "--lock-wait", "10")
-        assert following.seconds < 20
+        assert following.seconds < 25
         if kind == "mysql":
             # What ran before the kill is committed, and whether more is, nobody recorded.
             assert following.status == 4, following

@@ -39,7 +39,7 @@ from deploys import (
 from support import Site, fresh_database, query, table_names
 
 # How long a run may take to stop, on a busy machine.
-SOON = 12
+SOON = 15
 
 SLEEPS = {
     "sqlite": "time.sleep(30)",
