@@ -256,7 +256,7 @@ def test_a_killed_waiter_leaves_the_holder_alone(project: Callable[..., Site], d
     with started(site, "upgrade") as holder:
         wait_for(begun.exists, "the step")
         with started(site, "upgrade") as waiter:
-            time.sleep(1.5)
+            time.sleep(3)
             waiter.kill()
             waiter.wait(10)
         go.touch()
