@@ -117,8 +117,9 @@ class Stage:
         """Fail unless the next run takes the lock at once and completes the step, nothing done twice."""
         self.go.touch()
         must_run(self.site, "upgrade", "--lock-wait", "1")
-        # Where the next run can tell what is done, it records that as a resume besides.
-        assert journal(self.url).count(("1", "before-deploy", "upgrade", "done")) == 1
+        ended = [row[2] for row in journal(self.url) if row[3] == "done"]
+        # A resume: where the database itself had to tell how far the step was.
+        assert ended in (["upgrade"], ["resume"])
         assert query(self.url, "SELECT n FROM a") == [(11,)]
         assert {"a", "between", "b"} <= table_names(self.url)
         assert (version(self.url), ledger(self.url)) == (["1"], [])
