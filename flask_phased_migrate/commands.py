@@ -36,7 +36,7 @@ def _alembic(directory: str | None, **options: Any) -> Iterator[Config]:
     alembic_plugin.activate()
     config = current_migrate().get_config(directory, **options)
     script = open_script(config)
-    with alembic_call(), revision_file_errors(script):
+    with alembic_call(config), revision_file_errors(script):
         yield config
 
 
@@ -68,7 +68,7 @@ def init(
     config.set_main_option("script_location", directory)
     config.config_file_name = os.path.join(directory, "alembic.ini")
     config = migrate.call_configure_callbacks(config)
-    with alembic_call():
+    with alembic_call(config):
         alembic.command.init(config, directory, template=template or "flask", package=package)
     if multidb and folder is None:
         file = Path(directory, "alembic.ini")

@@ -270,11 +270,11 @@ class _PostgreSQLLock(LockSession):
     def release(self) -> None:
         """Give the lock back, if it is ours; a session that was ended has given it back."""
         if self.taken:
-            with suppress(sa.exc.DBAPIError):
+            with suppress(sa.exc.SQLAlchemyError):
                 self._ask("SELECT pg_advisory_unlock(:key)", key=self.key)
 
     def is_held(self) -> bool:
-        with suppress(sa.exc.DBAPIError):
+        with suppress(sa.exc.SQLAlchemyError):
             return bool(self._ask("SELECT 1"))
         return False
 
@@ -395,11 +395,11 @@ class _MySQLLock(LockSession):
     def release(self) -> None:
         """Give the lock back, if it is ours; a session that was ended has given it back."""
         if self.taken:
-            with suppress(sa.exc.DBAPIError):
+            with suppress(sa.exc.SQLAlchemyError):
                 self._ask("SELECT RELEASE_LOCK(:name)", name=self.name)
 
     def is_held(self) -> bool:
-        with suppress(sa.exc.DBAPIError):
+        with suppress(sa.exc.SQLAlchemyError):
             return bool(self._ask("SELECT IS_USED_LOCK(:name) = CONNECTION_ID()", name=self.name))
         return False
 
@@ -419,7 +419,7 @@ class _MySQLLock(LockSession):
         return query
 
     def end_session(self, session: int) -> None:
-        with suppress(sa.exc.DBAPIError):
+        with suppress(sa.exc.SQLAlchemyError):
             self.connection.exec_driver_sql(f"KILL {int(session)}")
 
     def blockers_of(self, session: int) -> tuple[Blocker, ...]:
@@ -432,7 +432,6 @@ class _MySQLLock(LockSession):
                 "FROM information_schema.processlist p WHERE p.db = DATABASE() AND p.id NOT IN (CONNECTION_ID(), :id) "
                 "AND coalesce(p.state, '') NOT LIKE 'Waiting for %lock' AND (p.command IN ('Query', 'Execute') "
                 "OR p.id IN (SELECT trx_mysql_thread_id FROM information_schema.innodb_trx)) "
-                "AND EXISTS (SELECT 1 FROM information_schema.processlist w WHERE w.id = :id AND w.command <> 'Sleep') "
                 "ORDER BY p.time DESC"
             ),
             {"id": session},

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import alembic.command
 import sqlalchemy as sa
@@ -43,8 +43,8 @@ from .tables import Tables, build_tables
 _ONE_AT_A_TIME = threading.RLock()
 HOOKED_KEY = "phased_hooked"
 READ_ONLY_KEY = "phased_read_only"
-URLS_KEY = "phased_urls"
-"""Attribute of a configuration: URLs by bind, to which the tool connects in place of env.py."""
+CONNECTIONS_KEY = "phased_connections"
+"""Attribute of a configuration: the :class:`Connections` of the tool, where they are not env.py's own."""
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 
@@ -356,7 +356,7 @@ def run_environment(
     with contextlib.ExitStack() as opened:
         calls = _Calls(environment, visit, configure, opened if not as_sql else None)
         vars(environment).update(configure=calls.configure, run_migrations=calls.run_migrations)
-        with _ONE_AT_A_TIME, logging_restored(), environment, connection_errors():
+        with _ONE_AT_A_TIME, logging_restored(), _connecting(config), environment, connection_errors():
             script.run_env()
     if not calls.names:
         raise ConfigurationError(
@@ -364,6 +364,24 @@ def run_environment(
             "Compare it with what 'flask db init' writes."
         )
     return environment
+
+
+class Connections(Protocol):
+    """Where the tool connects to, if that is not where the application does: ``urls`` by bind."""
+
+    @property
+    def urls(self) -> Mapping[str, sa.URL]:
+        """The URLs by bind."""
+
+    def installed(self) -> contextlib.AbstractContextManager[None]:
+        """Let env.py find engines with these URLs for the block."""
+
+
+@contextmanager
+def _connecting(config: AlembicConfig) -> Iterator[None]:
+    connections: Connections | None = config.attributes.get(CONNECTIONS_KEY)
+    with contextlib.nullcontext() if connections is None else connections.installed():
+        yield
 
 
 class _Calls:
@@ -396,8 +414,9 @@ class _Calls:
         if self.change is not None:
             options = self.change(dict(options))
         if self.opened is not None:
-            urls = self.environment.config.attributes.get(URLS_KEY, {})
-            options = _own_transactions(options, urls.get(bind_name(options, {})), self.opened)
+            connections: Connections | None = self.environment.config.attributes.get(CONNECTIONS_KEY)
+            url = None if connections is None else connections.urls.get(bind_name(options, {}))
+            options = _own_transactions(options, url, self.opened)
         EnvironmentContext.configure(self.environment, **options)
 
     def run_migrations(self, **arguments: Any) -> None:
@@ -448,7 +467,7 @@ def _own_transactions(options: dict[str, Any], url: sa.URL | None, opened: conte
         return options
     if connection.dialect.name == "sqlite":
         options.setdefault("transactional_ddl", True)
-    if url is not None:
+    if url is not None and url != connection.engine.url:
         options["connection"] = opened.enter_context(_connected(url, connection))
     elif isinstance(connection.get_transaction(), sa.engine.TwoPhaseTransaction):
         # Cannot be divided into steps (USE_TWOPHASE in the multi-bind template): it stays empty.
@@ -499,9 +518,9 @@ def _sibling(connection: Connection) -> Connection:
 
 
 @contextmanager
-def alembic_call() -> Iterator[None]:
+def alembic_call(config: AlembicConfig) -> Iterator[None]:
     """Frame a call of one of Alembic's own commands like :func:`run_environment` frames env.py."""
-    with _ONE_AT_A_TIME, logging_restored(), connection_errors():
+    with _ONE_AT_A_TIME, logging_restored(), _connecting(config), connection_errors():
         yield
 
 

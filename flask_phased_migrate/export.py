@@ -18,7 +18,7 @@ from sqlalchemy.engine import URL
 from .errors import ConfigurationError, Refused, UsageError
 from .extension import Migrate
 from .extension.project import Request, split_range
-from .extension.settings import Setting, engines_of
+from .extension.settings import Setting, engines_of, migration_connections
 from .offline import Statement, render_sql
 from .phases import split_names
 from .plan import Direction, Plan, Step
@@ -218,7 +218,11 @@ _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
     "MIGRATE_DEFAULT_PHASE": ("default-phase", "the first phase"),
     "MIGRATE_BOUNDARY": ("boundary", "the first phase"),
     "MIGRATE_SCRIPT_ATTRIBUTES": ("script-attributes", ""),
-    "MIGRATE_LOCK_WAIT": (None, 60),
+    "MIGRATE_LOCK_WAIT": ("lock-wait", 60),
+    "MIGRATE_LOCK_TIMEOUT": ("lock-timeout", 2),
+    "MIGRATE_STATEMENT_TIMEOUT": ("statement-timeout", 0),
+    "MIGRATE_RETRY_BUDGET": ("retry-budget", 60),
+    "MIGRATE_REQUIRE_PHASES": (None, False),
     "MIGRATE_OPERATOR": (None, "the login name"),
     "MIGRATE_APP_VERSION": (None, ""),
     "MIGRATE_ADMIN_ENABLED": (None, False),
@@ -249,6 +253,8 @@ def describe_environment(migrate: Migrate, directory: str | None) -> tuple[Setti
         found.append(replace(setting, value=_words(in_use.get(name, setting.value))))
     for bind, engine in engines_of(current_app.extensions["migrate"].db).items():
         found.append(Setting(f"database {bind or 'default'}", masked_url(engine.url), "application"))
+    for bind, url in migration_connections(current_app.extensions["migrate"].db).urls.items():
+        found.append(Setting(f"MIGRATE_DATABASE_URL {bind}", masked_url(url), "application"))
     return tuple(found)
 
 

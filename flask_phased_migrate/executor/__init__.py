@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
 import sqlalchemy as sa
 from alembic.runtime.migration import MigrationInfo
@@ -30,6 +30,8 @@ from .progress import Progress
 from .retries import Budget, Timeouts, Watch
 
 POLL_INTERVAL_S = 0.2
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,7 @@ class Executor:
         self.step_began = now()
         self.listeners = Listeners(self.connection)
         self.replacing = False
+        self._kept_out: BaseException | None = None
         self._current: _Execution | None = None
         self._verified_s = effects.clock()
 
@@ -131,11 +134,11 @@ class Executor:
         :raises StepInterrupted: if it cannot be told what an earlier run has done.
         """
         end_reading(self.connection)
-        if not (self.history.has_version_table and self.history.has_bookkeeping):
-            self.recorder.ensure_tables()
-        self._settle_abandoned(actions)
         with self.watch.running(), self.listeners.installed(), self.adapter.migrating(self.connection):
             self._await_turns()
+            if not (self.history.has_version_table and self.history.has_bookkeeping):
+                self._patiently(self.recorder.ensure_tables)
+            self._patiently(lambda: self._settle_abandoned(actions))
             number = self._run_all(actions, first, total)
             self.timeouts.reset()
         return number - first
@@ -230,9 +233,30 @@ class Executor:
 
     def _begin_first(self, action: Action, step: Step) -> _Execution:
         """Write into the journal that a step begins, in a transaction of its own."""
-        with self.connection.begin():
-            id_ = self.recorder.insert_execution(self._operation(action), step.revision, step.phase, "running")
+        id_ = self._patiently(lambda: self.recorder.record_began(self._operation(action), step.revision, step.phase))
         return _Execution(id_, action, step, self._new_progress(action))
+
+    def _patiently(self, write: Callable[[], _T]) -> _T:
+        """Return what writing into the tables before a step gives, trying again where others keep the database.
+
+        :raises MigrateError: if they keep it for longer than the budget.
+        """
+        budget = Budget(self.effects.timeouts, self.effects.clock)
+        while True:
+            try:
+                return write()
+            except sa.exc.DBAPIError as error:
+                if self.connection.in_transaction():
+                    self.connection.rollback()
+                pause = budget.next_pause() if self.adapter.is_lock_timeout(error) else None
+                if pause is None and self.adapter.is_lock_timeout(error):
+                    raise MigrateError(
+                        f"{self.visit.bind}: the tables of the tool cannot be written: {self._describe(error)}\n"
+                        f"{self._who_blocks(error)}Nothing was executed. Next: {self.effects.command}"
+                    ) from error
+                if pause is None:
+                    raise
+            self.effects.sleep(pause)
 
     def _begin_next(self, action: Action | None) -> _Execution | None:
         """Write what begins next as part of the transaction of the step before: no other has to be committed."""
@@ -288,15 +312,20 @@ class Executor:
         budget = Budget(self.effects.timeouts, self.effects.clock)
         kept_out: BaseException | None = None
         while True:
+            self._kept_out = None
             try:
                 return self._run_body(execution, following, budget)
             except MutedRead as error:
                 # What is committed cannot be passed over: the error that matters is that of the attempt before.
                 raise kept_out or error from None
-            except BaseException as error:
-                if execution.progress.boundary is None or not self.waits(error, execution.step, budget):
-                    raise
-                kept_out = error
+            except Exception as error:
+                # Where the body has caught it, another error comes after it: the transaction is at its end.
+                kept_out = self._kept_out or error
+                known = execution.progress.boundary is not None
+                if not known or not self.waits(kept_out, execution.step, budget):
+                    if kept_out is error:
+                        raise
+                    raise kept_out from error
             self._begin_again(execution)
 
     def waits(self, error: BaseException, step: Step, budget: Budget) -> bool:
@@ -304,11 +333,19 @@ class Executor:
         pause = budget.next_pause() if self.adapter.is_lock_timeout(error) else None
         if pause is None:
             return False
+        self._look_who_blocks()
         blockers = "; ".join(map(str, self.watch.blockers))
         self.tell("retried", step, seconds=pause, detail=blockers or self._describe(error).splitlines()[0])
         self.watch.answered()
         self.effects.sleep(pause)
         return True
+
+    def _look_who_blocks(self) -> None:
+        """Ask who is in the way, where nobody has seen it while the statement waited."""
+        session = self.watch.session
+        if not self.watch.blockers and session is not None:
+            with contextlib.suppress(sa.exc.SQLAlchemyError), self._watching() as ask:
+                self.watch.blockers = ask(session)
 
     def _begin_again(self, execution: _Execution) -> None:
         """Take from the database what a rolled-back attempt has left."""
@@ -338,8 +375,11 @@ class Executor:
                 runner = BodyRunner(self.visit.operations, skip=skip)
                 doubtful = action.doubtful and skip == action.skip
                 operations = StepOperations(self, step, runner, progress, checksum, budget, doubtful=doubtful)
-                with operations.installed():
-                    runner.run(body, self.visit.arguments)
+                try:
+                    with operations.installed():
+                        runner.run(body, self.visit.arguments)
+                finally:
+                    self._kept_out = operations.kept_out
             self.timeouts.own = False
             with self.recorder.together() as written:
                 self._finish(action, step)
@@ -578,6 +618,7 @@ class Executor:
     def _who_blocks(self, error: BaseException) -> str:
         if not self.adapter.is_lock_timeout(error):
             return ""
+        self._look_who_blocks()
         if not self.watch.blockers:
             return "In the way: another session, which is not there any more or cannot be seen.\n"
         return "".join(f"In the way: {blocker}\n" for blocker in self.watch.blockers)

@@ -100,6 +100,7 @@ class Listeners:
             (connection, "after_cursor_execute", self._after),
             (connection, "commit", self._commit),
             (connection, "begin", self._begin),
+            (engine, "handle_error", self._failed),
         ]
         # These may send the statement themselves; they hear of every connection of the engine.
         for name in ("do_execute", "do_executemany", "do_execute_no_params"):
@@ -127,6 +128,10 @@ class Listeners:
     def _begin(self, connection: Connection) -> None:
         if self.step is not None:
             self.step.begin(connection)
+
+    def _failed(self, failure: sa.engine.ExceptionContext) -> None:
+        if self.step is not None and failure.connection is self.connection:
+            self.step.failed(failure.original_exception)
 
     def _send(self, name: str, cursor: Any, statement: str, *rest: Any) -> bool | None:
         if self.step is None or rest[-1].root_connection is not self.connection:
@@ -162,6 +167,7 @@ class StepOperations:
         self.budget = budget
         self.doubtful = doubtful
         self._unknown: StepInterrupted | None = None
+        self.kept_out: BaseException | None = None
         self._stored_astray = False
         self._silent = False
         # Whether a transaction may be open at the server: a step begins without one where DDL ends it anyway.
@@ -182,6 +188,9 @@ class StepOperations:
             yield
             if self._unknown is not None:
                 raise self._unknown
+            if self.kept_out is not None:
+                # The body has caught it: what it was written to pass over was another error than this one.
+                raise self.kept_out
         except BaseException as error:
             self.progress.failed()
             if isinstance(error, KeyboardInterrupt) and self.progress.in_flight:
@@ -279,6 +288,11 @@ class StepOperations:
             self.progress.statement_ended(
                 in_operation=self.runner.in_operation, committed=self.progress.autocommit or committed
             )
+
+    def failed(self, error: BaseException) -> None:
+        """Note that others kept a statement from a lock, even if the body catches the error."""
+        if self.adapter.is_lock_timeout(error):
+            self.kept_out = error
 
     # -- sending ------------------------------------------------------------------------------------
 

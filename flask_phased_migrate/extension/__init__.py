@@ -25,7 +25,7 @@ from .settings import (
     Setting,
     current_settings,
     find_setting,
-    migration_urls,
+    migration_connections,
     new_config,
     plain_database,
 )
@@ -149,7 +149,8 @@ class Migrate:
         options.x = [*(g.get("x_arg") or ()), *([x_arg] if isinstance(x_arg, str) else x_arg or ())]
         options.quiet = bool(g.get("migrate_quiet"))
         config.cmd_opts = options
-        config.attributes["phased_urls"] = migration_urls()
+        if current_app.config.get("MIGRATE_DATABASE_URL"):
+            config.attributes["phased_connections"] = migration_connections(current_settings().db)
         return self.call_configure_callbacks(config)  # type: ignore[no-any-return]
 
     def _directory(self) -> str:

@@ -56,7 +56,7 @@ class Project:
 
         def footprint_of(step: Step) -> Footprint:
             # Alembic's op and context, which the body uses, are of the whole process.
-            with alembic_call():
+            with alembic_call(self.config):
                 return self.inspector.footprint(
                     step, self.graph, self.phases, dialect_name, environment=(self.config, self.script)
                 )

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -33,9 +34,13 @@ class PlainDatabase:
     """Stands for Flask-SQLAlchemy where an application gives ``metadata`` and ``engine`` itself."""
 
     metadata: Any
-    engine: Any
     metadatas: Mapping[str | None, Any]
-    engines: Mapping[str | None, Any]
+    engines: dict[str | None, Any]
+
+    @property
+    def engine(self) -> Any:
+        """The engine of the unnamed bind, or of the first."""
+        return self.engines.get(None, next(iter(self.engines.values())))
 
 
 class MigrateSettings:
@@ -86,7 +91,7 @@ def plain_database(metadata: Any, engine: Any) -> PlainDatabase | None:
     if set(metadatas) != set(engines):
         raise ConfigurationError("metadata= and engine= must be mappings with the same binds as keys.")
     first = next(iter(engines))
-    return PlainDatabase(metadatas.get(None, metadatas[first]), engines.get(None, engines[first]), metadatas, engines)
+    return PlainDatabase(metadatas.get(None, metadatas[first]), metadatas, engines)
 
 
 def _by_bind(value: Any) -> dict[str | None, Any]:
@@ -101,28 +106,56 @@ def engines_of(db: Any) -> Mapping[str | None, Any]:
     return engines if engines is not None else {None: db.engine}
 
 
-def migration_urls() -> Mapping[str, URL]:
-    """Return the URLs by bind to which the tool connects in place of the application's.
+@dataclass(frozen=True)
+class MigrationConnections:
+    """``MIGRATE_DATABASE_URL``: where the tool connects to, by bind, in place of where the application does."""
 
-    :raises ConfigurationError: if one is no database URL.
+    db: Any
+    urls: Mapping[str, URL]
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """Let ``db.engine`` and ``db.engines`` be engines with these URLs for the block."""
+        from sqlalchemy import NullPool, create_engine
+
+        engines: Any = engines_of(self.db)
+        before = dict(engines)
+        try:
+            for name, url in self.urls.items():
+                key = None if name == DEFAULT_BIND else name
+                if key in engines and isinstance(engines, MutableMapping):
+                    engines[key] = create_engine(url, poolclass=NullPool)
+            yield
+        finally:
+            if isinstance(engines, MutableMapping):
+                engines.update(before)
+
+
+def migration_connections(db: Any) -> MigrationConnections:
+    """Return where the tool connects to.
+
+    :raises ConfigurationError: if a URL is none, or one is for a bind that the application does not have.
     """
     from sqlalchemy import make_url
     from sqlalchemy.exc import ArgumentError
 
-    given = current_app.config.get("MIGRATE_DATABASE_URL")
-    if not given:
-        return {}
+    given = current_app.config.get("MIGRATE_DATABASE_URL") or {}
     by_bind = given if isinstance(given, Mapping) else {DEFAULT_BIND: given}
+    binds = [name or DEFAULT_BIND for name in engines_of(db)] if by_bind else []
     found = {}
-    for name, value in by_bind.items():
+    for name, value in ((name or DEFAULT_BIND, value) for name, value in by_bind.items()):
+        if name not in binds:
+            raise ConfigurationError(
+                f"MIGRATE_DATABASE_URL has a URL for the bind '{name}', but the binds are: {', '.join(binds)}."
+            )
         try:
-            found[name or DEFAULT_BIND] = make_url(value)
+            found[name] = make_url(value)
         except ArgumentError:
             raise ConfigurationError(
-                f"MIGRATE_DATABASE_URL of bind {name or DEFAULT_BIND} is no database URL. It looks like "
+                f"MIGRATE_DATABASE_URL of bind {name} is no database URL. It looks like "
                 "postgresql+psycopg://user:password@host/database; a mapping has one for each bind."
             ) from None
-    return found
+    return MigrationConnections(db, found)
 
 
 def new_config(directory: str) -> Config:
