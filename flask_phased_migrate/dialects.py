@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import select
 import sqlite3
 import time
 from abc import ABC, abstractmethod
@@ -67,6 +68,10 @@ class LockSession(ABC):
     def is_held(self) -> bool:
         """Return whether the lock that was taken is still ours: its session may have been ended."""
         return True
+
+    def is_disturbed(self) -> bool:
+        """Return whether the server has sent something unasked, as it does at the end of a session. Asks nobody."""
+        return False
 
     def holder(self) -> str | None:
         """Return the session that keeps the lock from us, in words; None where the engine does not tell."""
@@ -278,6 +283,9 @@ class _PostgreSQLLock(LockSession):
             return bool(self._ask("SELECT 1"))
         return False
 
+    def is_disturbed(self) -> bool:
+        return _has_unread(self.connection)
+
     def holder(self) -> str | None:
         words: str | None = self._ask(
             "SELECT 'session ' || a.pid || ' from ' || coalesce(a.client_hostname, host(a.client_addr), 'a socket') "
@@ -402,6 +410,9 @@ class _MySQLLock(LockSession):
         with suppress(sa.exc.SQLAlchemyError):
             return bool(self._ask("SELECT IS_USED_LOCK(:name) = CONNECTION_ID()", name=self.name))
         return False
+
+    def is_disturbed(self) -> bool:
+        return _has_unread(self.connection)
 
     def holder(self) -> str | None:
         words: str | None = self._ask(
@@ -572,6 +583,16 @@ def _side_connection(engine: Engine) -> Iterator[Connection]:
             yield connection
     finally:
         side.dispose()
+
+
+def _has_unread(connection: Connection) -> bool:
+    """Return whether something of the server waits to be read; False where the driver does not show its socket."""
+    driver: Any = connection.connection.driver_connection
+    # psycopg 2 and 3 have fileno(); PyMySQL keeps its socket to itself.
+    source = driver if hasattr(driver, "fileno") else getattr(driver, "_sock", None)
+    with suppress(OSError, ValueError, sa.exc.SQLAlchemyError):
+        return source is not None and bool(select.select([source], [], [], 0)[0])
+    return True
 
 
 def _lock_path(engine: Engine) -> Path | None:

@@ -356,7 +356,7 @@ def run_environment(
     with contextlib.ExitStack() as opened:
         calls = _Calls(environment, visit, configure, opened if not as_sql else None)
         vars(environment).update(configure=calls.configure, run_migrations=calls.run_migrations)
-        with _ONE_AT_A_TIME, logging_restored(), _connecting(config), environment, connection_errors():
+        with _ONE_AT_A_TIME, connection_errors(), logging_restored(), _connecting(config), environment:
             script.run_env()
     if not calls.names:
         raise ConfigurationError(
@@ -520,7 +520,7 @@ def _sibling(connection: Connection) -> Connection:
 @contextmanager
 def alembic_call(config: AlembicConfig) -> Iterator[None]:
     """Frame a call of one of Alembic's own commands like :func:`run_environment` frames env.py."""
-    with _ONE_AT_A_TIME, logging_restored(), _connecting(config), connection_errors():
+    with _ONE_AT_A_TIME, connection_errors(), logging_restored(), _connecting(config):
         yield
 
 

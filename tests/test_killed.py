@@ -226,9 +226,13 @@ class Revision:
 
     form: str
     bodies: Bodies
+    independent_of: str | None = None
 
     def text(self) -> str:
-        """Return the body of the revision file."""
+        """Return the text of the revision file after its head."""
+        return f"independent_of = {self.independent_of or ()!r}\n\n" + self._functions()
+
+    def _functions(self) -> str:
         blocks = {phase: "\n".join(_indented(item.lines) for item in body) for phase, body in self.bodies.items()}
         if self.form == "generator":
             names = ", ".join(f'"{phase}"' for phase in blocks)
@@ -270,7 +274,9 @@ def histories(kind: str) -> dict[str, History]:
     in_phases = (
         Revision("functions", {BEFORE: [*start], AFTER: [counts(1), creates_table("b")], FINAL: [counts(2)]}),
         Revision(
-            "generator", {BEFORE: [creates_table("c")], AFTER: [counts(3)], FINAL: [creates_index("c", 1), counts(4)]}
+            "generator",
+            {BEFORE: [creates_table("c")], AFTER: [counts(3)], FINAL: [creates_index("c", 1), counts(4)]},
+            independent_of="1",
         ),
     )
     autocommit = (

@@ -220,7 +220,7 @@ class Executor:
         :raises LockHeld: if it is not; another runner may be at work.
         """
         moment = self.effects.clock()
-        if self.lock is None or moment - self._verified_s < _VERIFY_INTERVAL_S:
+        if self.lock is None or (moment - self._verified_s < _VERIFY_INTERVAL_S and not self.lock.is_disturbed()):
             return
         if not self.lock.is_held():
             raise LockHeld(

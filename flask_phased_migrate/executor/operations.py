@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -397,11 +397,15 @@ class StepOperations:
         outer, self.progress.autocommit = self.progress.autocommit, True
         try:
             yield
-        finally:
+        except BaseException:
             self.progress.autocommit = outer
-            with self._silently():
+            # The connection may be gone, and that is not the error to tell.
+            with self._silently(), suppress(sa.exc.SQLAlchemyError):
                 block.__exit__(None, None, None)
+            raise
+        self.progress.autocommit = outer
         with self._silently():
+            block.__exit__(None, None, None)
             self.adapter.begin(self.connection)
 
     def _commit_so_far(self) -> None:
