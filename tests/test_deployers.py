@@ -61,6 +61,9 @@ def upgrade():
 @upgrade.phase("final")
 def upgrade_final():
     op.execute("UPDATE a SET n = n + 1000")
+
+def downgrade():
+    op.drop_table("b")
 """
 
 
@@ -288,9 +291,10 @@ def test_no_command_connects_to_the_application_s_url(project: Callable[..., Sit
     said += [must_run(site, *command) for command in (["status"], ["ready"], ["journal"], ["current"], ["environ"])]
     said += [must_run(site, "upgrade", "--plan"), must_run(site, "upgrade"), must_run(site, "downgrade", "-1")]
     said += [must_run(site, "stamp", "2")]
-    assert "sesame" not in "".join(item.stdout + item.stderr for item in said)
+    if kind_of(database_url) != "sqlite":  # there it is a file's name
+        assert "sesame" not in "".join(item.stdout + item.stderr for item in said)
     assert version(database_url) == ["2"]
-    assert len(journal(database_url)) == 8
+    assert [row[2] for row in journal(database_url)] == ["upgrade"] * 5 + ["downgrade", "stamp"]
 
 
 @pytest.mark.parametrize("kind", ["postgresql", "mysql"])

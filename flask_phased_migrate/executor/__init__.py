@@ -509,6 +509,8 @@ class Executor:
         recorded = False
         for attempt in attempts:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
+                # A transaction of a connection that is gone is neither open nor away.
+                self.connection.rollback()
                 attempt()
                 recorded = True
                 break
@@ -541,10 +543,12 @@ class Executor:
 
     def _withdraw(self, execution: _Execution, error: BaseException) -> None:
         """Write that an execution, whose rows are there, was not begun."""
-        with contextlib.suppress(sa.exc.SQLAlchemyError), self.connection.begin():
-            if execution.progress.recorded:
-                self._record_boundary(execution.step, execution.action.skip, doubtful=execution.action.doubtful)
-            self.recorder.record_ended(execution.id, "interrupted", 0.0, error)
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            self.connection.rollback()
+            with self.connection.begin():
+                if execution.progress.recorded:
+                    self._record_boundary(execution.step, execution.action.skip, doubtful=execution.action.doubtful)
+                self.recorder.record_ended(execution.id, "interrupted", 0.0, error)
 
     def _discard_connection(self) -> None:
         """Close the driver's connection; the next use takes a new one. A database in memory is kept."""
