@@ -148,6 +148,9 @@ class Adapter:
         if number is not None:
             session.end_session(number)
 
+    copies_tables = False
+    """Whether a table is changed by replacing it by a copy."""
+
     def replacing_tables(self, connection: Connection) -> AbstractContextManager[None]:
         """Frame a transaction in which tables are replaced by copies of them."""
         return nullcontext()
@@ -477,6 +480,7 @@ class SQLite(Adapter):
         return _lock_path(connection.engine) is not None
 
     interrupts_by_itself = True
+    copies_tables = True
 
     def interrupt(self, connection: Connection, session: LockSession, number: int | None) -> None:
         driver: Any = connection.connection.driver_connection

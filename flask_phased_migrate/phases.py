@@ -470,7 +470,8 @@ _IDLE = frozenset({"RESUME", "NOP", "LOAD_CONST", "RETURN_VALUE", "RETURN_CONST"
 def has_no_code(function: Callable[..., Any]) -> bool:
     """Return whether the function's body is only ``pass``, ``...`` or a docstring."""
     code = getattr(function, "__code__", None)
-    if code is None or inspect.isgeneratorfunction(function):
+    if code is None or inspect.isgeneratorfunction(function) or code.co_names:
+        # To call anything takes a name.
         return False
     return all(
         instruction.opname in _IDLE

@@ -441,12 +441,21 @@ class Writer:
         """Forget what was not sent."""
         self._waiting.clear()
 
+    def commit_lazily(self) -> None:
+        """Let the server answer the transaction's COMMIT before it is on the disk, where it can promise the order.
+
+        If the server itself dies within the second, the transaction and all after it are as if they had not been
+        (PostgreSQL documentation, Asynchronous Commit). A later commit that is not lazy makes it durable.
+        """
+        if self._gathering:
+            self._waiting.append((_LAZILY, {}))
+
     def write(self, kind: str, **values: Any) -> None:
         """Send a statement, or keep it until the end of the block.
 
         :raises RuntimeError: if the version table does not have the row that the statement changes.
         """
-        if any(_is_same_place(_place(kind, values), _place(*other)) for other in self._waiting):
+        if any(_is_same_place(_place(kind, values), _place(*other)) for other in self._waiting if other[0] != _LAZILY):
             self._send()
         self._waiting.append((kind, values))
         if not self._gathering:
@@ -481,8 +490,11 @@ class Writer:
     def _make(self, kinds: tuple[str, ...]) -> Any:
         if len(kinds) == 1:
             return self._statement(kinds[0], 0)
-        counts = []
+        counts: list[Any] = []
         for place, kind in enumerate(kinds):
+            if kind == _LAZILY:
+                counts.append(sa.func.length(sa.func.set_config("synchronous_commit", "off", True)))
+                continue
             statement = self._statement(kind, place)
             table = statement.table
             if kind == "insert execution":
@@ -531,6 +543,7 @@ _EXECUTION_BEGINS = (
 _END = ("status", "finished_at", "duration_ms", "error", "traceback")
 _EXECUTION_ENDS = {"end execution": _END, "date execution": ("started_at", *_END)}
 _RECORD = ("status", "statement", "checksum", "run_id", "started_at", "finished_at")
+_LAZILY = "commit lazily"
 _MOVES = frozenset({"update version", "delete version", "insert version"})
 
 

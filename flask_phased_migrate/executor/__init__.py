@@ -7,6 +7,7 @@ caller holds the run lock.
 from __future__ import annotations
 
 import contextlib
+import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -359,13 +360,13 @@ class Executor:
     def _run_body(self, execution: _Execution, following: Action | None, budget: Budget) -> _Execution | None:
         action, step, progress = execution.action, execution.step, execution.progress
         body, skip = self._body(step), progress.boundary or 0
-        checksum = self._checksum(step)
+        checksum = functools.cache(lambda: self._checksum(step))
         if not progress.recorded and not progress.transactional:
             # The engine commits each DDL statement: that the step began must be known before it does.
             with self.connection.begin():
                 self._move_back(action)
                 self.recorder.record_status(
-                    step, self.begun, statement=skip, checksum=checksum, started_at=self.step_began
+                    step, self.begun, statement=skip, checksum=checksum(), started_at=self.step_began
                 )
             progress.recorded, progress.stored = True, skip
         with self._guarded(body), self._transaction():
@@ -387,6 +388,9 @@ class Executor:
                     execution.id, "done", self.effects.clock() - execution.began_s, started_at=self.step_began
                 )
                 upcoming = self._begin_next(following)
+                if upcoming is not None and not progress.recorded:
+                    # Nothing but this transaction tells of the step, and the run's last commit makes it durable.
+                    written.commit_lazily()
             if upcoming is not None:
                 upcoming.id = written.inserted
             progress.ending = True
@@ -397,7 +401,7 @@ class Executor:
 
         :raises RuntimeError: if rows refer to nothing afterwards.
         """
-        self.replacing = body is not None and body_mentions(body, "batch_alter_table")
+        self.replacing = body is not None and self.adapter.copies_tables and body_mentions(body, "batch_alter_table")
         if not self.replacing:
             return nullcontext()
         return self.adapter.replacing_tables(self.connection)

@@ -18,7 +18,6 @@ from ..errors import MigrateError, StepInterrupted
 from ..operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, muted_read, resolve_script
 from ..phases import PhasedFunction
 from ..plan import Step, resolve_choices
-from ..probes import concurrent_index, invalid_index, was_executed, words_of
 from ..scripts import run_script, script_environment
 from .progress import Progress
 from .retries import Budget, Timeouts
@@ -43,7 +42,11 @@ class SessionTimeouts:
         """Set what ``statement`` wants."""
         if self.own:
             return
-        words = words_of(statement.lower(), self.connection.dialect.name) if autocommit or self._times() else ()
+        words: tuple[str, ...] = ()
+        if autocommit or self._times():
+            from ..probes import words_of
+
+            words = words_of(statement.lower(), self.connection.dialect.name)
         unlimited = autocommit and "concurrently" in words
         takes = self.adapter.takes_lock_timeout(statement) and not unlimited
         self.set_lock_s(self.timeouts.lock_s if takes else 0.0)
@@ -152,7 +155,7 @@ class StepOperations:
         step: Step,
         runner: BodyRunner,
         progress: Progress,
-        checksum: str | None,
+        checksum: Callable[[], str | None],
         budget: Budget,
         *,
         doubtful: bool = False,
@@ -243,6 +246,8 @@ class StepOperations:
     def _remove_invalid_index(self, statement: str) -> None:
         if not self.progress.autocommit or self.connection.dialect.name != "postgresql":
             return
+        from ..probes import concurrent_index, invalid_index
+
         index = concurrent_index(statement)
         name = invalid_index(self.connection, index) if index is not None else None
         if name is not None:
@@ -335,6 +340,8 @@ class StepOperations:
                 self.doubtful = False
                 return False
             raise self._not_known(statement)
+        from ..probes import was_executed
+
         with self._silently():
             answer = was_executed(self.connection, statement)
         if answer is None:
@@ -424,7 +431,7 @@ class StepOperations:
                 self.step,
                 "interrupted" if astray else self.executor.begun,
                 statement=operations,
-                checksum=self.checksum,
+                checksum=self.checksum(),
                 started_at=self.executor.step_began,
             )
         self.progress.recorded = self._open = True

@@ -279,8 +279,10 @@ def _script_paths(path: str) -> list[tuple[str, int]]:
     found = []
     with suppress(OSError, SyntaxError, ValueError):
         source = Path(path).read_bytes()
-        # To parse a file takes long; nearly none of them has a script.
-        for node in ast.walk(ast.parse(source if b"execute_script" in source else b"")):
+        if b"execute_script" not in source:
+            # To parse a file takes long; nearly none of them has a script.
+            return []
+        for node in ast.walk(ast.parse(source)):
             if isinstance(node, ast.Call) and node.args and isinstance(node.args[0], ast.Constant):
                 called = node.func
                 word = called.attr if isinstance(called, ast.Attribute) else getattr(called, "id", None)
