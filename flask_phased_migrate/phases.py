@@ -285,6 +285,8 @@ def _file_text(body: Body) -> str:
 
 def accepted_arguments(function: Callable[..., Any], offered: Mapping[str, Any]) -> dict[str, Any]:
     """Return the part of ``offered`` that ``function`` has parameters for."""
+    if not offered:
+        return {}
     parameters = inspect.signature(function).parameters.values()
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
         return dict(offered)

@@ -421,7 +421,8 @@ class Writer:
         self.connection = connection
         self.tables = tables
         self.inserted = 0
-        self._gathers = connection.dialect.name == "postgresql"
+        translated = bool(connection.get_execution_options().get("schema_translate_map"))
+        self._gathers = connection.dialect.name == "postgresql" and not translated
         self._gathering = False
         self._waiting: list[tuple[str, dict[str, Any]]] = []
         self._made: dict[tuple[str, ...], Any] = {}
@@ -472,13 +473,14 @@ class Writer:
         parameters = {
             f"{place}_{name}": value for place, (_, values) in enumerate(waiting) for name, value in values.items()
         }
-        result = self.connection.execute(statement, parameters)
-        if len(kinds) > 1:
-            counts = tuple(result.one())
-        elif kinds == ("insert execution",):
-            counts = tuple(result.inserted_primary_key or ())
+        if isinstance(statement, str):
+            counts = tuple(self.connection.exec_driver_sql(statement, parameters).one())
         else:
-            counts = (result.rowcount if self.connection.dialect.supports_sane_rowcount else -1,)
+            result = self.connection.execute(statement, parameters)
+            if kinds == ("insert execution",):
+                counts = tuple(result.inserted_primary_key or ())
+            else:
+                counts = (result.rowcount if self.connection.dialect.supports_sane_rowcount else -1,)
         for kind, count in zip(kinds, counts, strict=True):
             if kind == "insert execution":
                 self.inserted = count
@@ -488,12 +490,13 @@ class Writer:
                 )
 
     def _make(self, kinds: tuple[str, ...]) -> Any:
+        """Return the statement of one change, or the text of one that makes several."""
         if len(kinds) == 1:
             return self._statement(kinds[0], 0)
         counts: list[Any] = []
         for place, kind in enumerate(kinds):
             if kind == _LAZILY:
-                counts.append(sa.func.length(sa.func.set_config("synchronous_commit", "off", True)))
+                counts.append(sa.literal_column("length(set_config('synchronous_commit', 'off', true))"))
                 continue
             statement = self._statement(kind, place)
             table = statement.table
@@ -503,7 +506,8 @@ class Writer:
             else:
                 written = statement.returning(next(iter(table.c))).cte(f"change_{place}")
                 counts.append(sa.select(sa.func.count()).select_from(written).scalar_subquery())
-        return sa.select(*counts)
+        # As text: it is sent for each step, and SQLAlchemy's way to its cache takes longer than the server's answer.
+        return str(sa.select(*counts).compile(dialect=self.connection.dialect))
 
     def _statement(self, kind: str, place: int) -> Any:
         ledger, journal, version = self.tables.ledger, self.tables.journal, self.tables.version

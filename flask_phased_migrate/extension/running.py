@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -110,6 +110,19 @@ def read_executions(
 Locks = Mapping[str, LockSession]
 
 
+class _Changed(Exception):
+    """Another runner was faster to the lock: the plan was made of what is not true any more."""
+
+
+def _differs(now: History, planned: History) -> bool:
+    return (now.heads, now.records, now.has_version_table, now.has_bookkeeping) != (
+        planned.heads,
+        planned.records,
+        planned.has_version_table,
+        planned.has_bookkeeping,
+    )
+
+
 @dataclass(frozen=True)
 class Resolution:
     """What was settled about an interrupted step: whose it is, and the command that goes on."""
@@ -165,20 +178,37 @@ class Run:
         if not plan.actions and not plan.blocked and not (fresh and unmade):
             return plan
         refuse_unguarded(self.project, plan)
+        alone = not any(history.locked for history in found.histories)
         with self._locked(found, request.bind) as locks:
-            found, plan = self._survey(request)
-            self._refuse(request, found, plan)
-            for warning in plan.warnings:
-                report(Event("warning", warning.step.bind, warning.step, detail=str(warning)))
-            effects = Effects(
-                report=report,
-                runner=self.runner,
-                command=command,
-                timeouts=self.timeouts,
-                patience_s=self.lock_wait_s,
-            )
-            self._run_actions(plan, found, effects, locks, fresh=fresh, bind=request.bind)
+            # Whoever was at work before us has changed what is pending, in one of several binds perhaps.
+            if not alone or len(locks) > 1:
+                found, plan = self._survey(request)
+            for _ in range(len(locks)):
+                with suppress(_Changed):
+                    self._run_plan(request, plan, found, locks, report, command)
+                    return plan
+                # Binds may share their tables: what one has done changes what the next has to do.
+                found, plan = self._survey(request)
+            self._run_plan(request, plan, found, locks, report, command)
         return plan
+
+    def _run_plan(
+        self,
+        request: Request,
+        plan: Plan,
+        found: Survey,
+        locks: Locks,
+        report: Callable[[Any], None],
+        command: str,
+    ) -> None:
+        self._refuse(request, found, plan)
+        for warning in plan.warnings:
+            report(Event("warning", warning.step.bind, warning.step, detail=str(warning)))
+        effects = Effects(
+            report=report, runner=self.runner, command=command, timeouts=self.timeouts, patience_s=self.lock_wait_s
+        )
+        fresh = request.direction == "upgrade" and request.phase is None and not request.resume
+        self._run_actions(plan, found, effects, locks, fresh=fresh, bind=request.bind)
 
     def _survey(self, request: Request) -> tuple[Survey, Plan]:
         found = survey(self.project, **self.options)
@@ -203,7 +233,10 @@ class Run:
             if at.bind not in known:
                 return
             actions = plan.of_bind(at.bind).actions
-            executor = Executor(at, found.project.graph, known[at.bind], plan.direction, effects, locks.get(at.bind))
+            history = read_history(at.connection, at.bind, at.tables)
+            if _differs(history, known[at.bind]):
+                raise _Changed
+            executor = Executor(at, found.project.graph, history, plan.direction, effects, locks.get(at.bind))
             if actions:
                 first += executor.run(actions, first=first, total=total)
             elif fresh:
