@@ -395,6 +395,8 @@ class Recorder:
             if not gone:
                 return
             self._known -= gone
+            if len(gone) == 1:
+                phase = gone.pop()[1]
         if phase is None:
             self._writer.write("delete records", revision=revision)
         else:
@@ -430,7 +432,7 @@ class Writer:
     @contextmanager
     def gathering(self) -> Iterator[None]:
         """Send what is written in the block at its end."""
-        self._gathering = self._gathers
+        self._gathering = True
         try:
             yield
             self._send()
@@ -448,7 +450,7 @@ class Writer:
         If the server itself dies within the second, the transaction and all after it are as if they had not been
         (PostgreSQL documentation, Asynchronous Commit). A later commit that is not lazy makes it durable.
         """
-        if self._gathering:
+        if self._gathers:
             self._waiting.append((_LAZILY, {}))
 
     def write(self, kind: str, **values: Any) -> None:
@@ -464,14 +466,22 @@ class Writer:
 
     def _send(self) -> None:
         waiting, self._waiting = self._waiting, []
-        if not waiting:
+        if self._gathers:
+            self._send_one(waiting)
             return
-        kinds = tuple(kind for kind, _ in waiting)
+        for change in _moving_records(waiting):
+            self._send_one([change])
+
+    def _send_one(self, changes: Sequence[tuple[str, dict[str, Any]]]) -> None:
+        """Send one statement that makes all the changes."""
+        if not changes:
+            return
+        kinds = tuple(kind for kind, _ in changes)
         statement = self._made.get(kinds)
         if statement is None:
             statement = self._made[kinds] = self._make(kinds)
         parameters = {
-            f"{place}_{name}": value for place, (_, values) in enumerate(waiting) for name, value in values.items()
+            f"{place}_{name}": value for place, (_, values) in enumerate(changes) for name, value in values.items()
         }
         if isinstance(statement, str):
             counts = tuple(self.connection.exec_driver_sql(statement, parameters).one())
@@ -528,6 +538,10 @@ class Writer:
         row = (ledger.c.revision == given(ledger.c.revision), ledger.c.phase == given(ledger.c.phase))
         if kind == "update record":
             return sa.update(ledger).where(*row).values(all_of(ledger, *_RECORD))
+        if kind == "move record":
+            before = (ledger.c.revision == given(ledger.c.revision, "old_revision"),
+                      ledger.c.phase == given(ledger.c.phase, "old_phase"))  # fmt: skip
+            return sa.update(ledger).where(*before).values(all_of(ledger, "revision", "phase", *_RECORD))
         if kind == "delete record":
             return sa.delete(ledger).where(*row)
         if kind == "delete records":
@@ -549,6 +563,17 @@ _EXECUTION_ENDS = {"end execution": _END, "date execution": ("started_at", *_END
 _RECORD = ("status", "statement", "checksum", "run_id", "started_at", "finished_at")
 _LAZILY = "commit lazily"
 _MOVES = frozenset({"update version", "delete version", "insert version"})
+
+
+def _moving_records(changes: list[tuple[str, dict[str, Any]]]) -> list[tuple[str, dict[str, Any]]]:
+    """Return changes that do the same, with the one record that goes become the one that comes."""
+    gone = [change for change in changes if change[0] == "delete record"]
+    come = [change for change in changes if change[0] == "insert record"]
+    if len(gone) != 1 or len(come) != 1 or changes.index(gone[0]) > changes.index(come[0]):
+        return changes
+    old = {f"old_{name}": value for name, value in gone[0][1].items()}
+    moved = ("move record", {**come[0][1], **old})
+    return [moved if change is come[0] else change for change in changes if change is not gone[0]]
 
 
 def _is_same_place(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:

@@ -1500,3 +1500,37 @@ def test_a_resumed_step_that_commits_by_itself_and_fails_is_not_repeated(
             with pytest.raises((StepFailed, StepInterrupted)):
                 migrate.upgrade()
     assert query(site.url, "SELECT n FROM a") == [(1,)]
+
+
+def test_a_commit_through_the_driver_makes_the_place_unknown(transactional: Runs) -> None:
+    broken = transactional.site.revision(
+        "1",
+        None,
+        body(
+            CREATE.format("a"),
+            'op.execute("INSERT INTO a VALUES (1)")',
+            "op.get_bind().connection.driver_connection.commit()",
+            'op.execute("INSERT INTO nowhere VALUES (1)")',
+        ),
+    )
+    with pytest.raises(StepFailed, match="Part of it is in the database"):
+        transactional.upgrade()
+    assert transactional.ledger() == [("1", "before-deploy", "interrupted", 2)]
+    with pytest.raises(StepInterrupted):
+        transactional.upgrade()
+    mend(broken, "INTO nowhere VALUES (1)", "INTO a VALUES (2)")
+    transactional.resolve("1", "before-deploy", "restart")
+    query(transactional.site.url, "DROP TABLE a")
+    transactional.upgrade()
+    assert transactional.version() == ["1"]
+
+
+def test_a_commit_through_the_driver_and_an_error_of_python_leave_it_unknown(transactional: Runs) -> None:
+    transactional.site.revision(
+        "1",
+        None,
+        body(CREATE.format("a"), "op.get_bind().connection.driver_connection.commit()", "raise ValueError('no')"),
+    )
+    with pytest.raises(StepFailed, match="Part of it is in the database"):
+        transactional.upgrade()
+    assert transactional.tables() == {"a"}

@@ -175,6 +175,8 @@ class StepOperations:
         self._silent = False
         # Whether a transaction may be open at the server: a step begins without one where DDL ends it anyway.
         self._open = progress.transactional
+        # Whether the body has sent something in the transaction that is open now.
+        self._begun = False
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -189,6 +191,7 @@ class StepOperations:
         self.executor.listeners.step = self
         try:
             yield
+            self._look_for_commits()
             if self._unknown is not None:
                 raise self._unknown
             if self.kept_out is not None:
@@ -196,6 +199,9 @@ class StepOperations:
                 raise self.kept_out
         except BaseException as error:
             self.progress.failed()
+            if isinstance(error, Exception):
+                with suppress(sa.exc.SQLAlchemyError):
+                    self._look_for_commits()
             if isinstance(error, KeyboardInterrupt) and self.progress.in_flight:
                 self.executor.end_session()
             raise
@@ -212,6 +218,7 @@ class StepOperations:
             raise self._unknown
         if self.runner.muted:
             raise muted_read()
+        self._look_for_commits()
         writes = self._writes(statement)
         if writes:
             self._prepare(statement)
@@ -229,6 +236,17 @@ class StepOperations:
         self.progress.in_flight = True
         self.progress.sent = writes and self.progress.keeps(statement)
         self.executor.watch.sent(self.adapter.session_id(connection))
+
+    def _look_for_commits(self) -> None:
+        """Note that the body has ended the transaction through the driver, where SQLAlchemy does not see it."""
+        if not self._begun or not self.progress.transactional or self.progress.autocommit:
+            return
+        if self.adapter.has_committed(self.connection, "select"):
+            self._begun = False
+            self.progress.go_astray()
+            with self._silently():
+                self.adapter.begin(self.connection)
+            self._store(self.runner.committed, astray=True)
 
     def _ends_for_pragma(self, statement: str) -> bool:
         """Return whether the transaction ends for a pragma; where tables are replaced it is what it asks for."""
@@ -280,9 +298,11 @@ class StepOperations:
             return
         self.progress.in_flight = self.progress.sent = False
         self._open = True
+        self._begun = not self.progress.autocommit
         self.executor.watch.answered()
         word = first_word(statement)
         if word in _COMMITS or self._ends_for_pragma(statement):
+            self._begun = False
             if not self.progress.autocommit:
                 with self._silently():
                     self.adapter.begin(connection)
@@ -419,6 +439,7 @@ class StepOperations:
         """Note in the ledger that the step began: what it did so far is committed next."""
         self._store(self.runner.committed)
         self.progress.committing(self.runner.committed)
+        self._begun = False
 
     def _store(self, operations: int, *, astray: bool = False) -> None:
         """Write the step's ledger row: it began, and so many operations are committed with this row.

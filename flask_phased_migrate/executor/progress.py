@@ -61,7 +61,7 @@ class Progress:
     def committing(self, operations: int) -> None:
         """Note that everything so far is committed now, while ``operations`` have ended."""
         if self._stray or self._lost:
-            self._go_astray()
+            self.go_astray()
         elif self.boundary is not None and not self._part:
             self.boundary = operations
         self._part = self._part or self._written
@@ -72,7 +72,7 @@ class Progress:
         if not in_operation:
             self._stray = self._stray or not committed
             if committed:
-                self._go_astray()
+                self.go_astray()
         elif committed:
             self._part = True
         else:
@@ -89,10 +89,11 @@ class Progress:
         if part and self.boundary is not None:
             self.boundary = operations
             if self._lost:
-                self._go_astray()
+                self.go_astray()
         return ("half" if written else "kept") if part else "open"
 
-    def _go_astray(self) -> None:
+    def go_astray(self) -> None:
+        """Note that something is committed that no number of operations describes."""
         self.boundary = None
         self.astray = True
 
