@@ -20,10 +20,10 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
 
-from .footprint import Footprint
-from .graph import Graph, Revision
-from .overtaking import OVERLAPS_NAMED, UNKNOWN_NAMED, Overtaking, find_overtakings
-from .phases import Phases, base_bind, body_checksum
+from ..footprint import Footprint
+from ..graph import Graph, Revision
+from ..overtaking import OVERLAPS_NAMED, UNKNOWN_NAMED, Overtaking, find_overtakings
+from ..phases import Phases, base_bind, body_checksum
 
 Direction = Literal["upgrade", "downgrade"]
 
