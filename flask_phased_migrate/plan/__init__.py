@@ -10,36 +10,22 @@ The rules are those of the project's design, sections S1 to S4, S7, S9 and S12, 
 - a plain upgrade goes revision by revision; a downgrade undoes phases backwards.
 """
 
-from .upgrade import (
-    UNDOING,
-    Action,
-    BindStatus,
-    Blocked,
-    Direction,
-    History,
-    PhaseState,
-    Plan,
-    PlanWarning,
-    Record,
-    RevisionState,
-    RevisionStatus,
-    Step,
-    bind_status,
+from .downgrade import plan_downgrade
+from .history import (
     coded_phases,
     complete_revisions,
-    counted,
     in_flight,
-    join_plans,
     pending_phases,
-    plan_downgrade,
-    plan_upgrade,
     pointer_after,
     pointer_before,
-    resolve_choices,
     simulate,
     stamped_heads,
     strangers,
 )
+from .status import BindStatus, PhaseState, RevisionState, RevisionStatus, bind_status
+from .upgrade import plan_upgrade
+from .values import UNDOING, Action, Blocked, Direction, History, Plan, PlanWarning, Record, Step, join_plans
+from .wording import counted, resolve_choices
 
 __all__ = [
     "UNDOING",
