@@ -150,9 +150,12 @@ class Adapter:
     copies_tables = False
     """Whether a table is changed by replacing it by a copy."""
 
-    def replacing_tables(self, connection: Connection) -> AbstractContextManager[None]:
-        """Frame a transaction in which tables are replaced by copies of them."""
-        return nullcontext()
+    def replacing_tables(self, connection: Connection) -> AbstractContextManager[Callable[[], None]]:
+        """Frame a transaction in which tables are replaced by copies of them.
+
+        Gives what has to be called before its COMMIT, and raises MigrateError where rows refer to nothing then.
+        """
+        return nullcontext(check_nothing)
 
     def takes_lock_timeout(self, statement: str) -> bool:
         """Return whether a statement must not wait long for a lock, since others would queue behind it."""
@@ -474,24 +477,22 @@ class SQLite(Adapter):
         driver.interrupt()
 
     @contextmanager
-    def replacing_tables(self, connection: Connection) -> Iterator[None]:
+    def replacing_tables(self, connection: Connection) -> Iterator[Callable[[], None]]:
         # With foreign keys on, SQLite deletes the rows of a table before it drops it, and that cascades
         # (lang_droptable.html). Its own recipe for such changes (lang_altertable.html, 7.) turns them off, which does
         # nothing inside a transaction, and checks before the commit.
         driver: Any = connection.connection.driver_connection
         if driver.in_transaction or not driver.execute("PRAGMA foreign_keys").fetchone()[0]:
-            yield
+            yield check_nothing
             return
-        before = set(driver.execute("PRAGMA foreign_key_check").fetchall())
+        before = _dangling_rows(connection)
         driver.execute("PRAGMA foreign_keys = OFF")
-        guard = _ForeignKeyGuard(connection, before)
-        sa.event.listen(connection, "commit", guard)
         try:
-            yield
+            yield lambda: _refuse_dangling_rows(_dangling_rows(connection) - before)
         finally:
-            sa.event.remove(connection, "commit", guard)
             with suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
-                connection.connection.driver_connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[union-attr]
+                again: Any = connection.connection.driver_connection
+                again.execute("PRAGMA foreign_keys = ON")
 
     def lock_session(self, engine: Engine, name: LockName) -> AbstractContextManager[LockSession]:
         path = _lock_path(engine)
@@ -533,23 +534,26 @@ def _file_lock(path: Path) -> Iterator[LockSession]:
         side.close()
 
 
-class _ForeignKeyGuard:
-    """Refuses to commit rows that refer to nothing, and did before the transaction."""
+def check_nothing() -> None:
+    """Find nothing wrong."""
 
-    def __init__(self, connection: Connection, before: set[tuple[Any, ...]]) -> None:
-        self.connection = connection
-        self.before = before
 
-    def __call__(self, connection: Connection) -> None:
-        driver: Any = connection.connection.driver_connection
-        found = set(driver.execute("PRAGMA foreign_key_check").fetchall()) - self.before
-        if found:
-            table, row, parent, _ = sorted(found, key=str)[0]
-            raise MigrateError(
-                f"Row {row} of table {table} would refer to a row of {parent} that is gone, and {len(found) - 1} more. "
-                "A step with batch_alter_table runs with foreign keys off, so that no rows go with a table that is "
-                "replaced: delete what refers to deleted rows in the same step, or delete them in a step of its own."
-            )
+def _dangling_rows(connection: Connection) -> frozenset[tuple[Any, ...]]:
+    """Return (table, row, parent table, number of the constraint) of rows that refer to a row that is not there."""
+    driver: Any = connection.connection.driver_connection
+    return frozenset(driver.execute("PRAGMA foreign_key_check").fetchall())
+
+
+def _refuse_dangling_rows(found: frozenset[tuple[Any, ...]]) -> None:
+    if not found:
+        return
+    table, row, parent, _ = min(found, key=str)
+    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    raise MigrateError(
+        f"Row {row} of table {table} would refer to a row of {parent} that is gone{more}. A step with "
+        "batch_alter_table runs with foreign keys off, so that no rows go with a table that is replaced: delete what "
+        "refers to deleted rows in the same step, or delete them in a step of its own."
+    )
 
 
 class _SQLiteLock(LockSession):

@@ -1534,3 +1534,53 @@ def test_a_commit_through_the_driver_and_an_error_of_python_leave_it_unknown(tra
     with pytest.raises(StepFailed, match="Part of it is in the database"):
         transactional.upgrade()
     assert transactional.tables() == {"a"}
+
+
+FAMILY = """
+def turn_on(connection, _record):
+    connection.execute("PRAGMA foreign_keys = ON")
+
+with app.app_context():
+    sa.event.listen(db.engine, "connect", turn_on)
+"""
+
+
+@pytest.fixture
+def family(project: Callable[..., Site], sqlite_url: str) -> Runs:
+    """A project on SQLite with foreign keys on, and a child that goes with its parent."""
+    runs = Runs(project(sqlite_url, more=FAMILY))
+    query(sqlite_url, "CREATE TABLE parent (id INTEGER PRIMARY KEY, name VARCHAR(10))")
+    query(
+        sqlite_url,
+        "CREATE TABLE child (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES parent (id) ON DELETE CASCADE)",
+    )
+    query(sqlite_url, "INSERT INTO parent VALUES (1, 'a'), (2, 'b')")
+    query(sqlite_url, "INSERT INTO child VALUES (10, 1), (20, 2)")
+    return runs
+
+
+WIDEN = """
+with op.batch_alter_table("parent") as batch:
+    batch.alter_column("name", existing_type=sa.String(10), type_=sa.String(20))
+"""
+
+
+def test_the_rows_that_refer_to_a_replaced_table_stay(family: Runs) -> None:
+    family.site.revision("1", None, body(WIDEN))
+    family.upgrade()
+    assert query(family.site.url, "SELECT id, parent FROM child ORDER BY id") == [(10, 1), (20, 2)]
+
+
+def test_a_step_that_replaces_tables_leaves_no_row_that_refers_to_nothing(family: Runs) -> None:
+    family.site.revision("1", None, body(WIDEN, 'op.execute("DELETE FROM parent WHERE id = 2")'))
+    with pytest.raises(StepFailed, match="Row 20 of table child would refer to a row of parent that is gone"):
+        family.upgrade()
+    assert query(family.site.url, "SELECT id FROM parent ORDER BY id") == [(1,), (2,)]
+    assert (family.version(), family.ledger()) == ([], [])
+    assert family.journal() == [("1", "before-deploy", "upgrade", "failed")]
+
+
+def test_a_step_without_replaced_tables_cascades_as_ever(family: Runs) -> None:
+    family.site.revision("1", None, body('op.execute("DELETE FROM parent WHERE id = 2")'))
+    family.upgrade()
+    assert query(family.site.url, "SELECT id FROM child") == [(10,)]

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationInfo
 from sqlalchemy.engine import Connection
 
-from ..dialects import POLL_INTERVAL_S, Blocker, LockName, LockSession, adapter_for
+from ..dialects import POLL_INTERVAL_S, Blocker, LockName, LockSession, adapter_for, check_nothing
 from ..environment import Visit
 from ..errors import LockHeld, MigrateError, Refused, StepFailed, StepInterrupted
 from ..graph import Graph
@@ -372,7 +372,7 @@ class Executor:
                     step, self.begun, statement=skip, checksum=checksum(), started_at=self.step_began
                 )
             progress.recorded, progress.stored = True, skip
-        with self._guarded(body), self._transaction():
+        with self._guarded(body) as check, self._transaction():
             if progress.transactional:
                 self._move_back(action)
             if body is not None:
@@ -384,6 +384,7 @@ class Executor:
                         runner.run(body, self.visit.arguments)
                 finally:
                     self._kept_out = operations.kept_out
+            check()
             self.timeouts.own = False
             with self.recorder.together() as written:
                 self._finish(action, step)
@@ -399,14 +400,11 @@ class Executor:
             progress.ending = True
         return upcoming
 
-    def _guarded(self, body: Body | None) -> AbstractContextManager[None]:
-        """Frame a step whose body replaces tables by copies of them.
-
-        :raises RuntimeError: if rows refer to nothing afterwards.
-        """
+    def _guarded(self, body: Body | None) -> AbstractContextManager[Callable[[], None]]:
+        """Frame a step whose body may replace tables by copies of them; gives the check before its COMMIT."""
         self.replacing = body is not None and self.adapter.copies_tables and body_mentions(body, "batch_alter_table")
         if not self.replacing:
-            return nullcontext()
+            return nullcontext(check_nothing)
         return self.adapter.replacing_tables(self.connection)
 
     def _checksum(self, step: Step) -> str | None:
