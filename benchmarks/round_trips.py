@@ -68,8 +68,11 @@ class RoundTrips:
         return self.upgrade["ours"].per_step - self.upgrade["theirs"].per_step
 
 
-def measure_round_trips(engine: str, folder: Path) -> RoundTrips:
-    """Return the counts of both tools on an engine. Exact figures: one run each."""
+def measure_round_trips(engine: str, folder: Path, *, phases: bool = True) -> RoundTrips:
+    """Return the counts of both tools on an engine. Exact figures: one run each.
+
+    :param phases: whether to count the steps of three-phase revisions as well.
+    """
     few, many = (make_site(folder, number) for number in (FEW, MANY))
     idle: dict[Tool, Run] = {}
     slopes: dict[Tool, Slope] = {}
@@ -79,7 +82,7 @@ def measure_round_trips(engine: str, folder: Path) -> RoundTrips:
             idle[tool] = count_run(few, tool, engine, url, "db", "upgrade")
         with fresh_database(engine, folder) as url:
             slopes[tool] = Slope(first, count_run(many, tool, engine, url, "db", "upgrade"))
-    return RoundTrips(engine, idle, slopes, _measure_phases(engine, folder))
+    return RoundTrips(engine, idle, slopes, _measure_phases(engine, folder) if phases else {})
 
 
 def _measure_phases(engine: str, folder: Path) -> dict[str, Slope]:

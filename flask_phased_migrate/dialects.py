@@ -122,10 +122,9 @@ class Adapter:
         """Return what a runner on this engine and version table has to lock."""
         return LockName(engine.url.database or "", schema or "", version_table)
 
-    @contextmanager
-    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
+    def lock_session(self, engine: Engine, name: LockName) -> AbstractContextManager[LockSession]:
         """Give a session that can take the lock; what it took is released at the end."""
-        yield _NoLock()
+        return nullcontext(_NoLock())
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
         """Return whether any runner holds the lock. Takes nothing."""
@@ -195,14 +194,8 @@ class PostgreSQL(Adapter):
         info = getattr(connection.connection.driver_connection, "info", None)
         return getattr(info, "transaction_status", None) == 0
 
-    @contextmanager
-    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
-        with _side_connection(engine) as connection:
-            session = _PostgreSQLLock(connection, name.number)
-            try:
-                yield session
-            finally:
-                session.release()
+    def lock_session(self, engine: Engine, name: LockName) -> AbstractContextManager[LockSession]:
+        return _server_lock(engine, _PostgreSQLLock, name.number)
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
         return bool(
@@ -263,37 +256,62 @@ def _halves(key: int) -> dict[str, int]:
     return {"high": (key >> 32) & 0xFFFFFFFF, "low": key & 0xFFFFFFFF}
 
 
-class _PostgreSQLLock(LockSession):
-    """An advisory lock of PostgreSQL."""
+class _ServerLock(LockSession):
+    """A lock that belongs to a session of a server: statements with ``:key`` take it, give it back, and look at it."""
 
-    def __init__(self, connection: Connection, key: int) -> None:
+    _TAKE = _RELEASE = _IS_HELD = "SELECT 0"
+
+    def __init__(self, connection: Connection, key: int | str) -> None:
         self.connection = connection
         self.key = key
         self.taken = False
 
     def attempt(self) -> bool:
-        self.taken = bool(self._ask("SELECT pg_try_advisory_lock(:key)", key=self.key))
+        self.taken = bool(self._ask(self._TAKE, key=self.key))
         return self.taken
 
     def release(self) -> None:
         """Give the lock back, if it is ours; a session that was ended has given it back."""
         if self.taken:
             with suppress(sa.exc.SQLAlchemyError):
-                self._ask("SELECT pg_advisory_unlock(:key)", key=self.key)
+                self._ask(self._RELEASE, key=self.key)
 
     def is_held(self) -> bool:
         with suppress(sa.exc.SQLAlchemyError):
-            return bool(self._ask("SELECT 1"))
+            return bool(self._ask(self._IS_HELD, key=self.key))
         return False
 
     def is_disturbed(self) -> bool:
         return _has_unread(self.connection)
 
+    def _ask(self, statement: str, **parameters: object) -> Any:
+        known = {name: value for name, value in parameters.items() if f":{name}" in statement}
+        return self.connection.scalar(sa.text(statement), known)
+
+
+@contextmanager
+def _server_lock(engine: Engine, kind: type[_ServerLock], key: int | str) -> Iterator[LockSession]:
+    with _side_connection(engine) as connection:
+        session = kind(connection, key)
+        try:
+            yield session
+        finally:
+            session.release()
+
+
+class _PostgreSQLLock(_ServerLock):
+    """An advisory lock of PostgreSQL."""
+
+    _TAKE = "SELECT pg_try_advisory_lock(:key)"
+    _RELEASE = "SELECT pg_advisory_unlock(:key)"
+    # It is held for as long as its session is there.
+    _IS_HELD = "SELECT 1"
+
     def holder(self) -> str | None:
         words: str | None = self._ask(
             "SELECT 'session ' || a.pid || ' from ' || coalesce(a.client_hostname, host(a.client_addr), 'a socket') "
             f"FROM pg_locks l JOIN pg_stat_activity a USING (pid) WHERE {_LOCK_IS}",
-            **_halves(self.key),
+            **_halves(int(self.key)),
         )
         return words
 
@@ -319,9 +337,6 @@ class _PostgreSQLLock(LockSession):
         )
         return tuple(Blocker(*row) for row in rows)
 
-    def _ask(self, statement: str, **parameters: object) -> Any:
-        return self.connection.scalar(sa.text(statement), parameters)
-
 
 class MySQL(Adapter):
     """DDL commits implicitly; GET_LOCK locks, which are server-wide and survive commits."""
@@ -340,14 +355,8 @@ class MySQL(Adapter):
             return "statement" in rest or "autocommit" in rest
         return word not in self._STAYS
 
-    @contextmanager
-    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
-        with _side_connection(engine) as connection:
-            session = _MySQLLock(connection, name.digest)
-            try:
-                yield session
-            finally:
-                session.release()
+    def lock_session(self, engine: Engine, name: LockName) -> AbstractContextManager[LockSession]:
+        return _server_lock(engine, _MySQLLock, name.digest)
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
         holder = connection.scalar(sa.text("SELECT IS_USED_LOCK(:name)"), {"name": name.digest})
@@ -391,37 +400,18 @@ def _mysql_number(error: BaseException) -> object:
     return origin.args[0] if origin.args else None
 
 
-class _MySQLLock(LockSession):
+class _MySQLLock(_ServerLock):
     """A named lock of MariaDB or MySQL."""
 
-    def __init__(self, connection: Connection, name: str) -> None:
-        self.connection = connection
-        self.name = name
-        self.taken = False
-
-    def attempt(self) -> bool:
-        self.taken = self._ask("SELECT GET_LOCK(:name, 0)", name=self.name) == 1
-        return self.taken
-
-    def release(self) -> None:
-        """Give the lock back, if it is ours; a session that was ended has given it back."""
-        if self.taken:
-            with suppress(sa.exc.SQLAlchemyError):
-                self._ask("SELECT RELEASE_LOCK(:name)", name=self.name)
-
-    def is_held(self) -> bool:
-        with suppress(sa.exc.SQLAlchemyError):
-            return bool(self._ask("SELECT IS_USED_LOCK(:name) = CONNECTION_ID()", name=self.name))
-        return False
-
-    def is_disturbed(self) -> bool:
-        return _has_unread(self.connection)
+    _TAKE = "SELECT GET_LOCK(:key, 0) = 1"
+    _RELEASE = "SELECT RELEASE_LOCK(:key)"
+    _IS_HELD = "SELECT IS_USED_LOCK(:key) = CONNECTION_ID()"
 
     def holder(self) -> str | None:
         words: str | None = self._ask(
             "SELECT concat('session ', id, ' from ', host) FROM information_schema.processlist "
-            "WHERE id = IS_USED_LOCK(:name)",
-            name=self.name,
+            "WHERE id = IS_USED_LOCK(:key)",
+            key=self.key,
         )
         return words
 
@@ -451,9 +441,6 @@ class _MySQLLock(LockSession):
             {"id": session},
         )
         return tuple(Blocker(*row) for row in rows)
-
-    def _ask(self, statement: str, **parameters: object) -> Any:
-        return self.connection.scalar(sa.text(statement), parameters)
 
 
 class SQLite(Adapter):
@@ -506,17 +493,9 @@ class SQLite(Adapter):
             with suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
                 connection.connection.driver_connection.execute("PRAGMA foreign_keys = ON")  # type: ignore[union-attr]
 
-    @contextmanager
-    def lock_session(self, engine: Engine, name: LockName) -> Iterator[LockSession]:
+    def lock_session(self, engine: Engine, name: LockName) -> AbstractContextManager[LockSession]:
         path = _lock_path(engine)
-        if path is None:
-            yield _NoLock()
-            return
-        side = sqlite3.connect(path, timeout=0, isolation_level=None)
-        try:
-            yield _SQLiteLock(side)
-        finally:
-            side.close()
+        return nullcontext(_NoLock()) if path is None else _file_lock(path)
 
     def is_locked(self, connection: Connection, name: LockName) -> bool:
         path = _lock_path(connection.engine)
@@ -543,6 +522,15 @@ class SQLite(Adapter):
         origin = getattr(error, "orig", None) or error
         # The low byte is the primary result code, SQLITE_BUSY or SQLITE_LOCKED (sqlite.org/rescode.html).
         return (getattr(origin, "sqlite_errorcode", 0) & 0xFF) in (5, 6)
+
+
+@contextmanager
+def _file_lock(path: Path) -> Iterator[LockSession]:
+    side = sqlite3.connect(path, timeout=0, isolation_level=None)
+    try:
+        yield _SQLiteLock(side)
+    finally:
+        side.close()
 
 
 class _ForeignKeyGuard:

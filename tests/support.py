@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,11 +16,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import flask
 import pytest
 import sqlalchemy as sa
+
+if TYPE_CHECKING:
+    from hypothesis import settings
 
 ROOT = Path(__file__).parent.parent
 TEMPLATE = ROOT / "flask_phased_migrate" / "templates" / "flask"
@@ -92,6 +96,15 @@ def fresh_database(kind: str, folder: Path) -> Iterator[str]:
         _run_on_server(server, f"DROP DATABASE {name}{force}")
 
 
+@contextmanager
+def database_of_many_runs(kind: str) -> Iterator[str]:
+    """Give the URL of a :func:`fresh_database` that the examples of a law empty and fill again and again."""
+    # SQLite waits for the disk at every commit; a file system in memory does not make it.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder, fresh_database(kind, Path(folder)) as url:
+        yield url
+
+
 def _run_on_server(url: sa.URL, statement: str) -> None:
     engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as connection:
@@ -129,6 +142,22 @@ def drop_tables(url: str) -> None:
         for name in names:
             cascade = " CASCADE" if connection.dialect.name == "postgresql" else ""
             connection.exec_driver_sql(f"DROP TABLE {quote(name)}{cascade}")
+
+
+# -- laws ---------------------------------------------------------------------------------------------
+
+
+def repeatable(examples: int) -> settings:
+    """Return the settings of a law that draws the same ``examples`` in every run, however long each takes."""
+    from hypothesis import HealthCheck, settings
+
+    return settings(
+        max_examples=examples,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
+    )
 
 
 # -- projects -----------------------------------------------------------------------------------------

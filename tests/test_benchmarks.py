@@ -12,6 +12,7 @@ from support import fresh_database
 from benchmarks import proxy
 from benchmarks.__main__ import main
 from benchmarks.histories import write_history
+from benchmarks.round_trips import measure_round_trips
 
 
 def history(folder: Path, revisions: int, body: str) -> dict[str, str]:
@@ -59,3 +60,11 @@ def test_a_run_writes_its_figures(tmp_path: Path):
     ]
     assert figures["round_trips"] == []
     assert len(said) == 2
+
+
+@pytest.mark.parametrize("engine", ["postgresql", "mysql"])
+def test_the_bookkeeping_takes_few_round_trips(tmp_path: Path, engine: str):
+    found = measure_round_trips(engine, tmp_path, phases=False)
+    assert found.added_with_nothing_to_do <= 3
+    # A little more than 4 where a slow run asks once a second whether it still holds its lock.
+    assert found.added_per_step <= 4.2

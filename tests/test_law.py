@@ -9,8 +9,6 @@ to the same end.
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -19,9 +17,9 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from hypothesis import HealthCheck, event, example, given, settings
+from hypothesis import event, example, given
 from hypothesis import strategies as st
-from support import HEADER, TEMPLATE, connect, drop_tables, fresh_database, make_site, run_client
+from support import HEADER, TEMPLATE, connect, database_of_many_runs, drop_tables, make_site, repeatable, run_client
 
 from flask_phased_migrate.errors import Refused
 from flask_phased_migrate.offline import render_sql
@@ -493,22 +491,13 @@ def assert_law(app: Any, url: str, folder: Path, configured: tuple[str, str], re
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_every_way_to_run_a_graph_leaves_the_same_database(kind: str, tmp_path: Path) -> None:
     runs = 0
-    # SQLite waits for the disk at every commit; a file system in memory does not make it.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
     with (
-        tempfile.TemporaryDirectory(dir=memory) as folder,
-        fresh_database(kind, Path(folder)) as url,
+        database_of_many_runs(kind) as url,
         make_site(tmp_path / "site", url).app() as app,
     ):
 
-        @settings(
-            max_examples=EXAMPLES[kind],
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @repeatable(EXAMPLES[kind])
         @example(KNOTTED)
         @given(histories())
         def law(drawn: tuple[tuple[str, str], list[Written]]) -> None:
@@ -557,21 +546,13 @@ def assert_refused_or_equal(
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_a_phase_is_refused_or_leaves_what_a_plain_upgrade_leaves(kind: str, tmp_path: Path) -> None:
     outcomes: list[str | None] = []
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
     with (
-        tempfile.TemporaryDirectory(dir=memory) as folder,
-        fresh_database(kind, Path(folder)) as url,
+        database_of_many_runs(kind) as url,
         make_site(tmp_path / "site", url).app() as app,
     ):
 
-        @settings(
-            max_examples=CROWDED_EXAMPLES[kind],
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @repeatable(CROWDED_EXAMPLES[kind])
         @given(crowded_histories())
         def law(drawn: tuple[tuple[str, str], list[Written]]) -> None:
             run = tmp_path / f"run{len(outcomes)}"

@@ -7,8 +7,6 @@ way up from any state ends where plain ``upgrade`` does. Each revision works on 
 
 from __future__ import annotations
 
-import os
-import tempfile
 import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,9 +15,9 @@ from typing import Any
 
 import pytest
 from alembic.util import CommandError
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from support import HEADER, TEMPLATE, drop_tables, fresh_database, make_site
+from support import HEADER, TEMPLATE, database_of_many_runs, drop_tables, make_site, repeatable
 from test_law import snapshot
 
 from flask_phased_migrate.errors import Refused
@@ -283,22 +281,13 @@ def go_back(database: Database, done: Sequence[Command], state: dict[str, Any]) 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_what_goes_up_comes_down_and_up_again(kind: str, tmp_path: Path) -> None:
     runs = 0
-    # SQLite waits for the disk at every commit; a file system in memory does not make it.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
     with (
-        tempfile.TemporaryDirectory(dir=memory) as folder,
-        fresh_database(kind, Path(folder)) as url,
+        database_of_many_runs(kind) as url,
         make_site(tmp_path / "site", url, config={"MIGRATE_PHASES": " ".join(PHASES)}).app() as app,
     ):
 
-        @settings(
-            max_examples=EXAMPLES[kind],
-            deadline=None,
-            derandomize=True,
-            database=None,
-            suppress_health_check=list(HealthCheck),
-        )
+        @repeatable(EXAMPLES[kind])
         @given(graphs(), st.integers(1, len(PHASES)))
         def round_trips(found: tuple[list[Drawn], list[Command]], depth: int) -> None:
             nonlocal runs

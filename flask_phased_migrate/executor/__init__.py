@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationInfo
 from sqlalchemy.engine import Connection
 
-from ..dialects import Blocker, LockName, LockSession, adapter_for
+from ..dialects import POLL_INTERVAL_S, Blocker, LockName, LockSession, adapter_for
 from ..environment import Visit
 from ..errors import LockHeld, MigrateError, Refused, StepFailed, StepInterrupted
 from ..graph import Graph
@@ -29,8 +29,6 @@ from ..recorder import Execution, Operation, Recorder, Runner, describe_error, n
 from .operations import Listeners, SessionTimeouts, StepOperations
 from .progress import Progress
 from .retries import Budget, Timeouts, Watch
-
-POLL_INTERVAL_S = 0.2
 
 _T = TypeVar("_T")
 
@@ -135,13 +133,18 @@ class Executor:
         :raises StepInterrupted: if it cannot be told what an earlier run has done.
         """
         end_reading(self.connection)
-        with self.watch.running(), self.listeners.installed(), self.adapter.migrating(self.connection):
-            self._await_turns()
-            if not (self.history.has_version_table and self.history.has_bookkeeping):
-                self._patiently(self.recorder.ensure_tables)
-            self._patiently(lambda: self._settle_abandoned(actions))
-            number = self._run_all(actions, first, total)
-            self.timeouts.reset()
+        try:
+            with self.watch.running(), self.listeners.installed(), self.adapter.migrating(self.connection):
+                self._await_turns()
+                if not (self.history.has_version_table and self.history.has_bookkeeping):
+                    self._patiently(self.recorder.ensure_tables)
+                self._patiently(lambda: self._settle_abandoned(actions))
+                number = self._run_all(actions, first, total)
+                self.timeouts.reset()
+        except BaseException:
+            # What was set in the session, by us or by a body, must not get into the application's pool.
+            self._discard_connection()
+            raise
         return number - first
 
     def _run_all(self, actions: Sequence[Action], number: int, total: int) -> int:
@@ -322,7 +325,7 @@ class Executor:
             except Exception as error:
                 # Where the body has caught it, another error comes after it: the transaction is at its end.
                 kept_out = self._kept_out or error
-                known = execution.progress.boundary is not None
+                known = execution.progress.place is not None
                 if not known or not self.waits(kept_out, execution.step, budget):
                     if kept_out is error:
                         raise
@@ -359,7 +362,7 @@ class Executor:
 
     def _run_body(self, execution: _Execution, following: Action | None, budget: Budget) -> _Execution | None:
         action, step, progress = execution.action, execution.step, execution.progress
-        body, skip = self._body(step), progress.boundary or 0
+        body, skip = self._body(step), progress.place or 0
         checksum = functools.cache(lambda: self._checksum(step))
         if not progress.recorded and not progress.transactional:
             # The engine commits each DDL statement: that the step began must be known before it does.
@@ -518,8 +521,6 @@ class Executor:
                 attempt()
                 recorded = True
                 break
-        # The body may have changed the session (PRAGMA foreign_keys=OFF): nobody may get that from the pool.
-        self._discard_connection()
         return recorded
 
     def _write_failure(
@@ -551,14 +552,16 @@ class Executor:
             self.connection.rollback()
             with self.connection.begin():
                 if execution.progress.recorded:
-                    self._record_boundary(execution.step, execution.action.skip, doubtful=execution.action.doubtful)
+                    self._record_stopped(execution.step, execution.action.skip, doubtful=execution.action.doubtful)
                 self.recorder.record_ended(execution.id, "interrupted", 0.0, error)
 
     def _discard_connection(self) -> None:
         """Close the driver's connection; the next use takes a new one. A database in memory is kept."""
-        if self.adapter.outlives_connection(self.connection):
-            with contextlib.suppress(sa.exc.SQLAlchemyError):
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            if self.adapter.outlives_connection(self.connection):
                 self.connection.invalidate()
+            else:
+                self.timeouts.reset()
 
     def _record_place(self, execution: _Execution, error: BaseException) -> None:
         """Write where the step stopped into the ledger, if the ledger knows of it or has to."""
@@ -566,22 +569,22 @@ class Executor:
         doubtful = progress.sent and not _is_answer(error)
         if progress.astray:
             self._record_begun(step, "interrupted", progress.stored)
-        elif progress.boundary is None or doubtful:
-            self._record_begun(step, self.begun, progress.stored if progress.boundary is None else progress.boundary)
-        elif progress.recorded or progress.boundary != progress.stored:
-            self._record_boundary(step, progress.boundary)
+        elif progress.place is None or doubtful:
+            self._record_begun(step, self.begun, progress.stored if progress.place is None else progress.place)
+        elif progress.recorded or progress.place != progress.stored:
+            self._record_stopped(step, progress.place)
 
     def _record_begun(self, step: Step, status: str, operations: int) -> None:
         self.recorder.record_status(
             step, status, statement=operations, checksum=self._checksum(step), started_at=self.step_began
         )
 
-    def _record_boundary(self, step: Step, boundary: int, *, doubtful: bool = False) -> None:
+    def _record_stopped(self, step: Step, place: int, *, doubtful: bool = False) -> None:
         """Write that a step stopped after so many operations; after none, what it was before it began."""
         if doubtful:
-            self._record_begun(step, self.begun, boundary)
-        elif boundary:
-            self._record_begun(step, "failed" if self.direction == "upgrade" else "half-undone", boundary)
+            self._record_begun(step, self.begun, place)
+        elif place:
+            self._record_begun(step, "failed" if self.direction == "upgrade" else "half-undone", place)
         elif self.direction == "downgrade":
             self.recorder.record_status(step, "done")
         else:
@@ -589,7 +592,7 @@ class Executor:
 
     def _failure(self, execution: _Execution, error: BaseException, *, recorded: bool) -> MigrateError:
         step, progress = execution.step, execution.progress
-        done = progress.stored if progress.boundary is None else progress.boundary
+        done = progress.stored if progress.place is None else progress.place
         resolve = resolve_choices(step.revision, step.phase, done, direction=self.direction)
         again = f"mend the cause, then type again: {self.effects.command}"
         left = self._left(progress, error)
@@ -602,7 +605,7 @@ class Executor:
             f"Details: flask db trace {execution.id}\n" if recorded else "This could not be written into the journal.\n"
         )
         words += "Next: "
-        if isinstance(error, MutedRead) and progress.boundary != 0:
+        if isinstance(error, MutedRead) and progress.place != 0:
             return StepInterrupted(words + resolve, step=step)
         if isinstance(error, Refused):
             return Refused(words + again)
@@ -614,9 +617,9 @@ class Executor:
             return "The error came while the step was committed, and it is: it counts as done."
         if progress.astray:
             return "Part of it is in the database."
-        done = progress.stored if progress.boundary is None else progress.boundary
+        done = progress.stored if progress.place is None else progress.place
         counted = f"{done} operations are" if done != 1 else "operation is"
-        if progress.boundary is None or (progress.sent and not _is_answer(error)):
+        if progress.place is None or (progress.sent and not _is_answer(error)):
             so_far = f"Its first {counted} committed. " if done else ""
             return f"{so_far}The operation after that may be there, in part or as a whole: the next run looks."
         if done == 0:

@@ -407,7 +407,7 @@ class StepOperations:
         written down before the next one begins.
         """
         kept = self.progress.operation_ended(operations)
-        if kept == "open" or not self.progress.recorded or self.progress.boundary is None:
+        if kept == "open" or not self.progress.recorded or self.progress.place is None:
             return
         told = kept == "half" or self.progress.autocommit
         if told or isinstance(self.runner.operation, (ExecuteSQLOp, ExecuteScriptOp)):

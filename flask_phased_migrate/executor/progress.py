@@ -10,7 +10,7 @@ from ..dialects import Adapter
 class Progress:
     """How far a step has come in the database itself, in operations of its body.
 
-    ``boundary`` is the number of operations that are committed; None where something is committed that no
+    ``place`` is the number of operations that are committed; None where something is committed that no
     such number describes: part of an operation, or, then ``astray``, a statement that the body sent by itself.
     ``recorded``: the ledger has the step as begun, and ``stored`` as its number. ``ending``: the step's last COMMIT is
     sent; ``complete``: it is known to have been done. ``in_flight``: a statement is at the server; ``sent``: one of
@@ -27,7 +27,7 @@ class Progress:
         self.sent = False
         self.stored = 0
         self.autocommit = False
-        self.boundary: int | None = 0
+        self.place: int | None = 0
         self.astray = False
         # Not committed: statements that the body sent by itself, and those of the operation that is going on.
         self._stray = False
@@ -38,10 +38,10 @@ class Progress:
 
     def begin_at(self, operations: int) -> None:
         """Note how many operations an earlier run has committed."""
-        self.boundary = self.stored = operations
+        self.place = self.stored = operations
 
     def begin_again(self) -> None:
-        """Note that what was not committed is rolled back, and that the body is run again from its boundary."""
+        """Note that what was not committed is rolled back, and that the body is run again from its place."""
         self._stray = self._written = self._lost = self._part = False
         self.ending = self.in_flight = self.sent = self.autocommit = False
 
@@ -62,8 +62,8 @@ class Progress:
         """Note that everything so far is committed now, while ``operations`` have ended."""
         if self._stray or self._lost:
             self.go_astray()
-        elif self.boundary is not None and not self._part:
-            self.boundary = operations
+        elif self.place is not None and not self._part:
+            self.place = operations
         self._part = self._part or self._written
         self._stray = self._written = False
 
@@ -86,15 +86,15 @@ class Progress:
         """
         part, written = self._part or self.autocommit, self._written
         self._part = self._written = False
-        if part and self.boundary is not None:
-            self.boundary = operations
+        if part and self.place is not None:
+            self.place = operations
             if self._lost:
                 self.go_astray()
         return ("half" if written else "kept") if part else "open"
 
     def go_astray(self) -> None:
         """Note that something is committed that no number of operations describes."""
-        self.boundary = None
+        self.place = None
         self.astray = True
 
     def lost(self) -> None:
@@ -104,4 +104,4 @@ class Progress:
     def failed(self) -> None:
         """Note the failure: part of an operation may be committed."""
         if self._part:
-            self.boundary = None
+            self.place = None
