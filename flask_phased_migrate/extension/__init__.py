@@ -291,13 +291,13 @@ class Migrate:
 
         :param all_phases: run a plain upgrade although ``MIGRATE_REQUIRE_PHASES`` is set.
         :param run: ``tag``, ``x_arg``; in place of the settings ``lock_wait_s``, ``lock_timeout_s``,
-            ``statement_timeout_s`` and ``retry_budget_s``; ``report`` (called with each event) and ``command`` (as typed, for
-            messages).
+            ``statement_timeout_s`` and ``retry_budget_s``; ``report`` (called with each event) and
+            ``command`` (as typed, for messages).
         :raises Refused: if the plan is blocked; nothing was executed.
         :raises StepFailed: if a step raised.
         :raises StepInterrupted: if part of a step has run, and it is not certain where to go on.
-        :raises LockHeld: if another runner, or what a killed one left, was at work longer than ``lock_wait_s`` seconds, or
-            the lock was lost: the step that ran is done, the next was not begun.
+        :raises LockHeld: if another runner, or what a killed one left, was at work longer than ``lock_wait_s`` seconds,
+            or the lock was lost: the step that ran is done, the next was not begun.
         """
         from .project import Request
 
