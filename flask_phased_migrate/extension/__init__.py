@@ -239,6 +239,7 @@ class Migrate:
 
         :param wait_s: how many seconds to go on asking.
         :raises NotReady: naming what is pending.
+        :raises DatabaseAhead: at once, if the version table names a revision without a file.
         :raises DatabaseUnreachable: if a database does not answer in that time either.
         """
         deadline = clock() + wait_s
@@ -289,11 +290,14 @@ class Migrate:
         """Run an upgrade and return the plan that was run.
 
         :param all_phases: run a plain upgrade although ``MIGRATE_REQUIRE_PHASES`` is set.
-        :param run: ``tag``, ``x_arg``, ``lock_wait_s``, ``lock_timeout_s``, ``statement_timeout_s``,
-            ``retry_budget_s``, ``report`` (called with each event) and ``command`` (as typed, for messages).
+        :param run: ``tag``, ``x_arg``; in place of the settings ``lock_wait_s``, ``lock_timeout_s``,
+            ``statement_timeout_s`` and ``retry_budget_s``; ``report`` (called with each event) and
+            ``command`` (as typed, for messages).
         :raises Refused: if the plan is blocked; nothing was executed.
         :raises StepFailed: if a step raised.
-        :raises LockHeld: if another runner kept the lock longer than ``lock_wait_s`` seconds.
+        :raises StepInterrupted: if part of a step has run, and it is not certain where to go on.
+        :raises LockHeld: if another runner, or what a killed one left, was at work longer than ``lock_wait_s`` seconds,
+            or the lock was lost: the step that ran is done, the next was not begun.
         """
         from .project import Request
 
