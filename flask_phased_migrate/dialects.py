@@ -81,6 +81,10 @@ class LockSession(ABC):
         """Return what another session of the server is executing; None where it is idle or gone."""
         return None
 
+    def is_there(self, session: int) -> bool:
+        """Return whether another session of the server has not ended."""
+        return False
+
     def end_session(self, session: int) -> None:  # noqa: B027  (an engine in this process has no other sessions)
         """End another session of this runner, and with it what it is executing."""
 
@@ -147,6 +151,10 @@ class Adapter:
         if number is not None:
             session.end_session(number)
 
+    def keeps_after_rollback(self, connection: Connection) -> bool:
+        """Return whether the ROLLBACK that ``connection`` has just executed has left something behind."""
+        return False
+
     copies_tables = False
     """Whether a table is changed by replacing it by a copy."""
 
@@ -166,9 +174,6 @@ class Adapter:
 
     def set_statement_timeout(self, connection: Connection, seconds: float) -> None:
         """Let statements of this session take at most so long; 0 for as long as it takes."""
-
-    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
-        """Give the session back the server's own timeouts; that for statements only where it was set."""
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         """Return whether the driver's error says that other sessions were in the way, and waiting may help."""
@@ -218,11 +223,14 @@ class PostgreSQL(Adapter):
 
     @contextmanager
     def migrating(self, connection: Connection) -> Iterator[None]:
-        notices_end = (connection.dialect.server_version_info or (0,)) >= (14,)
-        if notices_end:
-            # Else a server whose client was killed goes on with its statement to the end, and keeps its locks.
-            with connection.begin():
-                connection.exec_driver_sql("SET client_connection_check_interval = 1000")
+        with connection.begin():
+            # With the interval (since PostgreSQL 14) a server notices that its client was killed; else it would go on
+            # with the statement to its end, and keep its locks.
+            before = connection.exec_driver_sql(
+                "SELECT name, setting, CASE WHEN name = 'client_connection_check_interval' "
+                "THEN set_config(name, '1000', false) END FROM pg_settings "
+                "WHERE name IN ('lock_timeout', 'statement_timeout', 'client_connection_check_interval')"
+            ).fetchall()
         driver: Any = connection.connection.driver_connection
         threshold = getattr(driver, "prepare_threshold", None)
         if threshold is not None:
@@ -231,17 +239,12 @@ class PostgreSQL(Adapter):
         yield
         if threshold is not None:
             driver.prepare_threshold = threshold
-        if notices_end:
-            with connection.begin():
-                connection.exec_driver_sql("RESET client_connection_check_interval")
+        with connection.begin():
+            settings = ", ".join(f"set_config('{name}', '{setting}', false)" for name, setting, _ in before)
+            connection.exec_driver_sql(f"SELECT {settings}")
 
     def set_statement_timeout(self, connection: Connection, seconds: float) -> None:
         connection.exec_driver_sql(f"SET statement_timeout = {_milliseconds(seconds)}")
-
-    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
-        connection.exec_driver_sql("RESET lock_timeout")
-        if statement:
-            connection.exec_driver_sql("RESET statement_timeout")
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         # lock_not_available, deadlock_detected, serialization_failure (PostgreSQL documentation, appendix A).
@@ -263,6 +266,8 @@ class _ServerLock(LockSession):
     """A lock that belongs to a session of a server: statements with ``:key`` take it, give it back, and look at it."""
 
     _TAKE = _RELEASE = _IS_HELD = "SELECT 0"
+    _STAY = ""
+    """Keeps the server from ending the session for doing nothing: it does nothing for as long as a step takes."""
 
     def __init__(self, connection: Connection, key: int | str) -> None:
         self.connection = connection
@@ -271,6 +276,9 @@ class _ServerLock(LockSession):
 
     def attempt(self) -> bool:
         self.taken = bool(self._ask(self._TAKE, key=self.key))
+        if self.taken and self._STAY:
+            with suppress(sa.exc.SQLAlchemyError):
+                self.connection.exec_driver_sql(self._STAY)
         return self.taken
 
     def release(self) -> None:
@@ -309,6 +317,8 @@ class _PostgreSQLLock(_ServerLock):
     _RELEASE = "SELECT pg_advisory_unlock(:key)"
     # It is held for as long as its session is there.
     _IS_HELD = "SELECT 1"
+    # A parameter since PostgreSQL 14; an older server has none to change.
+    _STAY = "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout'"
 
     def holder(self) -> str | None:
         words: str | None = self._ask(
@@ -325,6 +335,9 @@ class _PostgreSQLLock(_ServerLock):
             pid=session,
         )
         return query
+
+    def is_there(self, session: int) -> bool:
+        return bool(self._ask("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid", pid=session))
 
     def end_session(self, session: int) -> None:
         self._ask("SELECT pg_terminate_backend(:pid)", pid=session)
@@ -365,26 +378,44 @@ class MySQL(Adapter):
         holder = connection.scalar(sa.text("SELECT IS_USED_LOCK(:name)"), {"name": name.digest})
         return bool(holder is not None)
 
+    def has_committed(self, connection: Connection, statement: str) -> bool:
+        if is_autocommit(connection):
+            return True
+        # PyMySQL keeps what the server says with each answer; 1 is SERVER_STATUS_IN_TRANS.
+        status = getattr(connection.connection.driver_connection, "server_status", None)
+        return self.commits_implicitly(statement) if status is None else not status & 1
+
+    def keeps_after_rollback(self, connection: Connection) -> bool:
+        # 1196: some tables are not of an engine that can roll back.
+        with suppress(sa.exc.SQLAlchemyError):
+            return any(row[1] == _NOT_ROLLED_BACK for row in connection.exec_driver_sql("SHOW WARNINGS"))
+        return False
+
     def session_id(self, connection: Connection) -> int | None:
         thread_id = getattr(connection.connection.driver_connection, "thread_id", None)
         return int(thread_id()) if callable(thread_id) else None
 
+    @contextmanager
+    def migrating(self, connection: Connection) -> Iterator[None]:
+        names = ["lock_wait_timeout"]
+        if getattr(connection.dialect, "is_mariadb", False):
+            names.append("max_statement_time")
+        with connection.begin():
+            before = connection.exec_driver_sql("SELECT " + ", ".join(f"@@SESSION.{name}" for name in names)).one()
+        yield
+        settings = ", ".join(f"SESSION {name} = {value}" for name, value in zip(names, before, strict=True))
+        with connection.begin():
+            connection.exec_driver_sql(f"SET {settings}")
+
     def set_lock_timeout(self, connection: Connection, seconds: float) -> None:
         # Whole seconds, at least 1 (MySQL manual; MariaDB takes 0 for NOWAIT); the default is a day.
         value = max(math.ceil(seconds), 1) if seconds else 86400
-        connection.exec_driver_sql(
-            f"SET SESSION lock_wait_timeout = {value}, SESSION innodb_lock_wait_timeout = {value}"
-        )
+        connection.exec_driver_sql(f"SET SESSION lock_wait_timeout = {value}")
 
     def set_statement_timeout(self, connection: Connection, seconds: float) -> None:
         # MySQL's max_execution_time is for SELECT alone; only MariaDB can end another statement.
         if getattr(connection.dialect, "is_mariadb", False):
             connection.exec_driver_sql(f"SET SESSION max_statement_time = {seconds:g}")
-
-    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
-        connection.exec_driver_sql("SET SESSION lock_wait_timeout = DEFAULT")
-        if statement and getattr(connection.dialect, "is_mariadb", False):
-            connection.exec_driver_sql("SET SESSION max_statement_time = DEFAULT")
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         return _mysql_number(error) in (_LOCK_WAIT_TIMEOUT, _DEADLOCK)
@@ -395,7 +426,7 @@ class MySQL(Adapter):
 
 
 _DATA = frozenset({"select", "insert", "update", "delete", "merge", "with", "copy", "values", "table"})
-_LOCK_WAIT_TIMEOUT, _DEADLOCK = 1205, 1213
+_LOCK_WAIT_TIMEOUT, _DEADLOCK, _NOT_ROLLED_BACK = 1205, 1213, 1196
 
 
 def _mysql_number(error: BaseException) -> object:
@@ -409,6 +440,7 @@ class _MySQLLock(_ServerLock):
     _TAKE = "SELECT GET_LOCK(:key, 0) = 1"
     _RELEASE = "SELECT RELEASE_LOCK(:key)"
     _IS_HELD = "SELECT IS_USED_LOCK(:key) = CONNECTION_ID()"
+    _STAY = "SET SESSION wait_timeout = 2147483"
 
     def holder(self) -> str | None:
         words: str | None = self._ask(
@@ -424,6 +456,9 @@ class _MySQLLock(_ServerLock):
             id=session,
         )
         return query
+
+    def is_there(self, session: int) -> bool:
+        return bool(self._ask("SELECT count(*) FROM information_schema.processlist WHERE id = :id", id=session))
 
     def end_session(self, session: int) -> None:
         with suppress(sa.exc.SQLAlchemyError):
@@ -488,7 +523,7 @@ class SQLite(Adapter):
         before = _dangling_rows(connection)
         driver.execute("PRAGMA foreign_keys = OFF")
         try:
-            yield lambda: _refuse_dangling_rows(_dangling_rows(connection) - before)
+            yield lambda: _refuse_more_dangling_rows(before, _dangling_rows(connection))
         finally:
             with suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
                 again: Any = connection.connection.driver_connection
@@ -511,13 +546,20 @@ class SQLite(Adapter):
             side.close()
         return False
 
+    @contextmanager
+    def migrating(self, connection: Connection) -> Iterator[None]:
+        driver: Any = connection.connection.driver_connection
+        before = driver.execute("PRAGMA busy_timeout").fetchone()[0]
+        try:
+            yield
+        finally:
+            # A database in memory lives on in its connection.
+            with suppress(sa.exc.SQLAlchemyError, sqlite3.Error):
+                driver.execute(f"PRAGMA busy_timeout = {before}")
+
     def set_lock_timeout(self, connection: Connection, seconds: float) -> None:
         # There is no waiting without an end: a day stands for it.
         connection.exec_driver_sql(f"PRAGMA busy_timeout = {_milliseconds(seconds) or 86_400_000}")
-
-    def reset_timeouts(self, connection: Connection, *, statement: bool) -> None:
-        # 5 seconds is what Python's driver begins with (sqlite3.connect).
-        connection.exec_driver_sql("PRAGMA busy_timeout = 5000")
 
     def is_lock_timeout(self, error: BaseException) -> bool:
         origin = getattr(error, "orig", None) or error
@@ -538,19 +580,27 @@ def check_nothing() -> None:
     """Find nothing wrong."""
 
 
-def _dangling_rows(connection: Connection) -> frozenset[tuple[Any, ...]]:
-    """Return (table, row, parent table, number of the constraint) of rows that refer to a row that is not there."""
+def _dangling_rows(connection: Connection) -> tuple[tuple[Any, ...], ...]:
+    """Return (table, row, parent table, number of the constraint) of rows that refer to a row that is not there.
+
+    Nothing where SQLite cannot tell: a constraint somewhere that refers to what is no key makes it refuse to look.
+    """
     driver: Any = connection.connection.driver_connection
-    return frozenset(driver.execute("PRAGMA foreign_key_check").fetchall())
+    try:
+        return tuple(driver.execute("PRAGMA foreign_key_check").fetchall())
+    except sqlite3.OperationalError:
+        return ()
 
 
-def _refuse_dangling_rows(found: frozenset[tuple[Any, ...]]) -> None:
-    if not found:
+def _refuse_more_dangling_rows(before: tuple[tuple[Any, ...], ...], now: tuple[tuple[Any, ...], ...]) -> None:
+    # Counted: a copy of a table gives its rows other numbers, and a renamed one another name.
+    more = len(now) - len(before)
+    if more <= 0:
         return
-    table, row, parent, _ = min(found, key=str)
-    more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+    table, row, parent, _ = min(set(now) - set(before), key=str)
+    others = f", and {more - 1} more" if more > 1 else ""
     raise MigrateError(
-        f"Row {row} of table {table} would refer to a row of {parent} that is gone{more}. A step with "
+        f"Row {row} of table {table} would refer to a row of {parent} that is gone{others}. A step with "
         "batch_alter_table runs with foreign keys off, so that no rows go with a table that is replaced: delete what "
         "refers to deleted rows in the same step, or delete them in a step of its own."
     )
@@ -627,8 +677,10 @@ def is_autocommit(connection: Connection) -> bool:
     """Return whether every statement on ``connection`` is committed at once."""
     if connection.get_execution_options().get("isolation_level") == "AUTOCOMMIT":
         return True
-    # psycopg 2 and 3; pysqlite's attribute of Python 3.12 is -1 in the legacy mode.
-    return getattr(connection.connection.driver_connection, "autocommit", False) is True
+    driver = connection.connection.driver_connection
+    # PyMySQL and mysqlclient have a method, psycopg 2 and 3 an attribute; that of Python 3.12's sqlite3 is -1.
+    told = getattr(driver, "get_autocommit", None)
+    return bool(told()) if callable(told) else getattr(driver, "autocommit", False) is True
 
 
 def first_word(statement: str) -> str:

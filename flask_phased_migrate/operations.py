@@ -245,6 +245,11 @@ class BodyRunner:
         with self._counted(muted=muted):
             if not muted:
                 return self.perform(operation)
+            if not self.catching_up and _makes_temporary(operation):
+                raise MutedRead(
+                    "A part of the body that ran already made a temporary table, which went with its session, so what "
+                    "is left of the body cannot find it."
+                )
             if not self.catching_up and _is_session_setting(operation):
                 self._repeat(operation)
             # A muted create_table still gives its Table, which bodies hand on to bulk_insert.
@@ -307,8 +312,19 @@ def _is_session_setting(operation: MigrateOperation) -> bool:
     """
     if not isinstance(operation, ExecuteSQLOp):
         return False
-    words = str(operation.sqltext).lower().split(None, 2)
-    return words[:1] in (["set"], ["pragma"], ["use"]) and words[1:2] != ["statement"]
+    text = str(operation.sqltext).lower()
+    words = text.split(None, 2)
+    if words[:1] == ["select"]:
+        return "set_config(" in text
+    return words[:1] in (["set"], ["reset"], ["discard"], ["pragma"], ["use"]) and words[1:2] != ["statement"]
+
+
+def _makes_temporary(operation: MigrateOperation) -> bool:
+    """Return whether an operation makes a temporary table, which goes with the session."""
+    if isinstance(operation, ExecuteSQLOp):
+        return any(word.startswith("temp") for word in str(operation.sqltext).lower().split(None, 3)[1:3])
+    prefixes = operation.kw.get("prefixes", ()) if isinstance(operation, CreateTableOp) else ()
+    return any(str(word).upper().startswith("TEMP") for word in prefixes)
 
 
 def muted_read() -> MutedRead:

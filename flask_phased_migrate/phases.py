@@ -501,6 +501,12 @@ def count_segments(function: Callable[..., Any]) -> tuple[str | None, int | None
             f"{function.__name__}() has a yield inside 'with {block}': its operations would run in the "
             "next phase. Close the block before the yield"
         ), None
+    past = _reaches_past_alembic(definition)
+    if past is not None:
+        return (
+            f"{function.__name__}() uses '{past}' before a yield: that would be done again for each later phase, since "
+            "only what goes through op can be passed over. Write one function a phase (@upgrade.phase(...))"
+        ), None
     yields = _count_yields(definition.body)
     return None, None if yields is None else yields + 1
 
@@ -525,6 +531,28 @@ def _block_with_yield(definition: ast.FunctionDef) -> str | None:
                 name = _called_name(item.context_expr)
                 if name in {"batch_alter_table", "autocommit_block"}:
                     return name
+    return None
+
+
+_FACTS = frozenset({"name", "dialect", "url", "driver"})
+_PAST = frozenset({"connection", "driver_connection", "raw_connection", "engine"})
+
+
+def _reaches_past_alembic(definition: ast.FunctionDef) -> str | None:
+    """Return what is used before the last yield that leads to the database without ``op``: a raw connection, a session.
+
+    To ask an engine or a connection for its dialect is no harm.
+    """
+    last = max((place for place, statement in enumerate(definition.body) if _yields(statement)), default=0)
+    nodes = [node for statement in definition.body[:last] for node in (statement, *_own_nodes(statement))]
+    harmless = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _FACTS}
+    for node in nodes:
+        if not isinstance(node, ast.Attribute) or id(node) in harmless:
+            continue
+        of_columns = isinstance(node.value, ast.Attribute) and node.value.attr in ("c", "columns")
+        of_db = isinstance(node.value, ast.Name) and node.value.id == "db"
+        if (node.attr in _PAST and not of_columns) or (node.attr == "session" and of_db):
+            return ast.unparse(node)
     return None
 
 

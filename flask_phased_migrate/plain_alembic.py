@@ -231,7 +231,8 @@ class PlainRunner:
 
 def _goes_on(record: Record, body: Body | None) -> bool:
     """Return whether a failed step can go on after what is committed: its body is unchanged."""
-    return record.status == "failed" and body is not None and record.checksum == body_checksum(body)
+    whole = record.status == "failed" and not record.statements
+    return whole and body is not None and record.checksum == body_checksum(body)
 
 
 def _print_line(line: str) -> None:

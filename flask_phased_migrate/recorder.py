@@ -365,10 +365,14 @@ class Recorder:
         status: str,
         *,
         statement: int = 0,
+        part: int = 0,
         checksum: str | None = None,
         started_at: datetime | None = None,
     ) -> None:
-        """Write the ledger row of a step, whatever was there, as part of the caller's transaction."""
+        """Write the ledger row of a step, whatever was there, as part of the caller's transaction.
+
+        :param statement: how many operations of its body are committed; ``part``, how many statements of the next.
+        """
         key = (step.revision, step.phase)
         moment = now()
         if self._known is None:
@@ -380,6 +384,7 @@ class Recorder:
             phase=step.phase,
             status=status,
             statement=statement,
+            statements=part or None,
             checksum=checksum,
             run_id=self.runner.run_id,
             started_at=started_at or moment,
@@ -560,7 +565,7 @@ _EXECUTION_BEGINS = (
 )
 _END = ("status", "finished_at", "duration_ms", "error", "traceback")
 _EXECUTION_ENDS = {"end execution": _END, "date execution": ("started_at", *_END)}
-_RECORD = ("status", "statement", "checksum", "run_id", "started_at", "finished_at")
+_RECORD = ("status", "statement", "statements", "checksum", "run_id", "started_at", "finished_at")
 _LAZILY = "commit lazily"
 _MOVES = frozenset({"update version", "delete version", "insert version"})
 

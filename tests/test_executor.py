@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import textwrap
@@ -319,7 +320,7 @@ def test_mysql_rolls_back_the_data_changes_after_the_last_commit(on_mysql: Runs)
     assert query(on_mysql.site.url, "SELECT * FROM a") == []
 
 
-def test_mysql_cannot_go_on_in_the_middle_of_an_operation(on_mysql: Runs) -> None:
+def test_mysql_goes_on_in_the_middle_of_an_operation(on_mysql: Runs) -> None:
     on_mysql.site.revision(
         "1",
         None,
@@ -329,11 +330,13 @@ def test_mysql_cannot_go_on_in_the_middle_of_an_operation(on_mysql: Runs) -> Non
             ' sa.Index("twice", "x"), sa.Index("twice", "y"))',
         ),
     )
-    with pytest.raises(StepFailed, match="The operation after that may be there, in part or as a whole"):
-        on_mysql.upgrade()
-    assert on_mysql.ledger() == [("1", "before-deploy", "running", 1)]
-    with pytest.raises(StepInterrupted, match="CREATE INDEX twice ON b"):
-        on_mysql.upgrade()
+    for _ in range(2):
+        with pytest.raises(StepFailed, match="Of the operation after that 2 statements took effect"):
+            on_mysql.upgrade()
+        assert on_mysql.ledger() == [("1", "before-deploy", "failed", 1)]
+    query(on_mysql.site.url, "ALTER TABLE b DROP INDEX twice")
+    on_mysql.upgrade()
+    assert on_mysql.version() == ["1"]
 
 
 def test_mysql_does_not_go_on_after_a_statement_that_the_body_sent_by_itself(on_mysql: Runs) -> None:
@@ -1536,7 +1539,7 @@ def test_a_commit_through_the_driver_and_an_error_of_python_leave_it_unknown(tra
     assert transactional.tables() == {"a"}
 
 
-FAMILY = """
+ENFORCED = """
 def turn_on(connection, _record):
     connection.execute("PRAGMA foreign_keys = ON")
 
@@ -1548,7 +1551,7 @@ with app.app_context():
 @pytest.fixture
 def family(project: Callable[..., Site], sqlite_url: str) -> Runs:
     """A project on SQLite with foreign keys on, and a child that goes with its parent."""
-    runs = Runs(project(sqlite_url, more=FAMILY))
+    runs = Runs(project(sqlite_url, more=ENFORCED))
     query(sqlite_url, "CREATE TABLE parent (id INTEGER PRIMARY KEY, name VARCHAR(10))")
     query(
         sqlite_url,
@@ -1584,3 +1587,134 @@ def test_a_step_without_replaced_tables_cascades_as_ever(family: Runs) -> None:
     family.site.revision("1", None, body('op.execute("DELETE FROM parent WHERE id = 2")'))
     family.upgrade()
     assert query(family.site.url, "SELECT id FROM child") == [(10,)]
+
+
+SWAP = """
+with op.batch_alter_table("a") as batch:
+    batch.alter_column("x", new_column_name="tmp", existing_type=sa.Integer())
+    batch.alter_column("y", new_column_name="x", existing_type=sa.Integer())
+    batch.alter_column("tmp", new_column_name="y", existing_type=sa.Integer())
+"""
+
+KILLING = """
+import os
+KILL = {{"at": int(os.environ.get("KILL_AT", "0"))}}
+
+def kill(_connection, _cursor, statement, *_rest):
+    if statement.startswith("ALTER TABLE a"):
+        KILL["at"] -= 1
+        if KILL["at"] == 0:
+            os._exit(9)
+
+with app.app_context():
+    sa.event.listen(db.engine, "{event}_cursor_execute", kill)
+"""
+
+
+@pytest.mark.parametrize("at", [1, 2, 3])
+@pytest.mark.parametrize("event", ["before", "after"])
+def test_an_operation_of_several_statements_is_resumed_at_its_statement(
+    project: Callable[..., Site], mysql_url: str, event: str, at: int
+) -> None:
+    site = project(mysql_url, more=KILLING.format(event=event))
+    query(mysql_url, "CREATE TABLE a (x INTEGER, y INTEGER)")
+    query(mysql_url, "INSERT INTO a (x, y) VALUES (1, 2)")
+    site.revision("1", None, body(SWAP))
+    assert site.flask("db", "upgrade", env={"KILL_AT": str(at)}).returncode == 9
+    assert site.flask("db", "upgrade").returncode == 0
+    assert query(mysql_url, "SELECT x, y FROM a") == [(2, 1)]
+
+
+def test_a_body_that_rolls_back_keeps_the_version_table_with_the_schema(transactional: Runs) -> None:
+    transactional.site.revision(
+        "1",
+        None,
+        body(CREATE.format("b"))
+        + textwrap.dedent(
+            """
+            @phased("before-deploy")
+            def downgrade():
+                try:
+                    op.get_bind().execute(sa.text("DROP TABLE nowhere"))
+                except sa.exc.DBAPIError:
+                    op.get_bind().rollback()
+                op.drop_table("b")
+            """
+        ),
+    )
+    transactional.upgrade()
+    transactional.downgrade("base")
+    assert (transactional.tables(), transactional.version(), transactional.ledger()) == (set(), [], [])
+
+
+def test_a_table_that_cannot_roll_back_makes_the_place_unknown(on_mysql: Runs) -> None:
+    query(on_mysql.site.url, "CREATE TABLE a (n INTEGER) ENGINE=MyISAM")
+    query(on_mysql.site.url, "INSERT INTO a VALUES (0)")
+    on_mysql.site.revision("1", None, body('op.execute("UPDATE a SET n = n + 1")', "raise ValueError('no')"))
+    with pytest.raises(StepFailed):
+        on_mysql.upgrade()
+    with contextlib.suppress(StepFailed, StepInterrupted):
+        on_mysql.upgrade()
+    assert query(on_mysql.site.url, "SELECT n FROM a") == [(1,)]
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_step_on_an_autocommit_engine_is_not_repeated(
+    project: Callable[..., Site], request: pytest.FixtureRequest, kind: str
+) -> None:
+    server_url = request.getfixturevalue(f"{kind}_url")
+    options = {"isolation_level": "AUTOCOMMIT"}
+    runs = Runs(project(server_url, config={"SQLALCHEMY_ENGINE_OPTIONS": options}))
+    query(server_url, "CREATE TABLE a (n INTEGER)")
+    query(server_url, "INSERT INTO a VALUES (0)")
+    runs.site.revision(
+        "1", None, body('op.execute("UPDATE a SET n = n + 1")', 'op.execute("UPDATE nowhere SET n = 1")')
+    )
+    for _ in range(2):
+        with pytest.raises(StepFailed):
+            runs.upgrade()
+    assert query(server_url, "SELECT n FROM a") == [(1,)]
+
+
+def test_a_place_behind_the_end_of_the_body_is_refused(on_mysql: Runs) -> None:
+    on_mysql.site.revision("1", None, body(CREATE.format("a"), 'op.execute("UPDATE nowhere SET n = 1")'))
+    with pytest.raises(StepFailed):
+        on_mysql.upgrade()
+    with on_mysql.site.app() as app:
+        migrate = app.extensions["migrate"].migrate
+        migrate.resolve(None, "1", "before-deploy", action="resume", reason="x", after=11)
+    with pytest.raises(StepInterrupted, match="the body has only 2"):
+        on_mysql.upgrade()
+    assert on_mysql.version() == []
+
+
+@pytest.mark.parametrize("kind", ["postgresql", "mysql"])
+def test_a_run_leaves_the_session_of_the_application_as_it_was(
+    project: Callable[..., Site], request: pytest.FixtureRequest, kind: str
+) -> None:
+    url = request.getfixturevalue(f"{kind}_url")
+    asked = {
+        "postgresql": "SELECT current_setting('lock_timeout'), current_setting('client_connection_check_interval')",
+        "mysql": "SELECT @@lock_wait_timeout, @@innodb_lock_wait_timeout",
+    }[kind]
+    given = {"postgresql": "SET lock_timeout = 7000", "mysql": "SET SESSION lock_wait_timeout = 77"}[kind]
+    site = project(url, more=OWN_TIMEOUT.format(given=given))
+    site.revision("1", None, body(CREATE.format("a")))
+    with site.app() as app:
+        database = app.extensions["migrate"].db
+        with database.engine.connect() as connection:
+            before = connection.exec_driver_sql(asked).one()
+        app.extensions["migrate"].migrate.upgrade()
+        with database.engine.connect() as connection:
+            assert connection.exec_driver_sql(asked).one() == before
+
+
+OWN_TIMEOUT = """
+def set_timeout(connection, _record):
+    with connection.cursor() as cursor:
+        cursor.execute("{given}")
+    connection.commit()
+
+with app.app_context():
+    sa.event.listen(db.engine, "connect", set_timeout)
+"""

@@ -712,6 +712,38 @@ def test_a_yield_inside_a_batch_or_autocommit_block_is_a_problem(function: Any, 
     )
 
 
+def raw_cursor() -> Any:
+    op.get_bind().connection.cursor().execute("UPDATE account SET n = n + 1")
+    yield
+    op.drop_column()
+
+
+def through_the_session() -> Any:
+    db.session.execute("UPDATE account SET n = n + 1")  # noqa: F821
+    yield
+
+
+@pytest.mark.parametrize(
+    ("function", "used"), [(raw_cursor, "op.get_bind().connection"), (through_the_session, "db.session")]
+)
+def test_a_way_past_op_before_a_yield_is_a_problem(function: Any, used: str) -> None:
+    assert read_bodies(phased(function), "upgrade", TWO).problem == (
+        f"{function.__name__}() uses '{used}' before a yield: that would be done again for each later phase, since "
+        "only what goes through op can be passed over. Write one function a phase (@upgrade.phase(...))"
+    )
+
+
+def asks_for_the_dialect() -> Any:
+    if op.get_bind().engine.name == "sqlite":
+        op.add_column(account.c.connection)  # noqa: F821
+    yield
+    op.get_bind().connection.cursor()
+
+
+def test_to_ask_for_the_dialect_before_a_yield_is_none() -> None:
+    assert read_bodies(phased(asks_for_the_dialect), "upgrade", TWO).problem is None
+
+
 # -- counting segments ----------------------------------------------------------------------------
 
 

@@ -27,6 +27,7 @@ from .group import (
     PLAN,
     REASON,
     REV_ID,
+    SECONDS,
     SPLICE,
     SQL,
     TAG,
@@ -484,7 +485,7 @@ def status(directory: str | None, bind: str | None, as_json: bool, check_: bool)
 @DIRECTORY
 @PHASE
 @BIND
-@click.option("--wait", type=click.FloatRange(min=0), default=0, help="Seconds to wait for it.")
+@click.option("--wait", type=SECONDS, default=0, help="Seconds to wait for it.")
 def ready(directory: str | None, phase: str | None, bind: str | None, wait: float) -> None:
     """Exit with status 0 when every step up to a phase (default: the boundary) is done.
 

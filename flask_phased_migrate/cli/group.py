@@ -47,24 +47,40 @@ BIND = click.option("--bind", default=None, help="Only this bind; the unnamed da
 PHASE = click.option("--phase", default=None, help="Only this phase.")
 PLAN = click.option("--plan", is_flag=True, help="Print the steps and their SQL; change nothing.")
 JSON = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+class Seconds(click.FloatRange):
+    """A number of seconds, 0 or more, and not without an end."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the number; refuse what is none."""
+        number = super().convert(value, param, ctx)
+        if not number < MOST_SECONDS:
+            self.fail(f"{value} is not a number of seconds below {MOST_SECONDS}.", param, ctx)
+        return number
+
+
+MOST_SECONDS = 1_000_000
+SECONDS = Seconds(min=0)
+
 LOCK_WAIT = click.option(
-    "--lock-wait", type=click.FloatRange(min=0), default=None, help="Seconds to wait for another runner (default: 60)."
+    "--lock-wait", type=SECONDS, default=None, help="Seconds to wait for another runner (default: 60)."
 )
 _LOCK_TIMEOUT = click.option(
     "--lock-timeout",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=None,
     help="Seconds that a statement may wait for a lock, while others queue behind it (default: 2).",
 )
 _STATEMENT_TIMEOUT = click.option(
     "--statement-timeout",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=None,
     help="Seconds that a change of a definition may take; what scans or builds is exempt (default: no limit).",
 )
 _RETRY_BUDGET = click.option(
     "--retry-budget",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=None,
     help="Seconds to go on trying a step that others keep from a lock (default: 60).",
 )

@@ -18,13 +18,13 @@ import sqlalchemy as sa
 from alembic.runtime.migration import MigrationInfo
 from sqlalchemy.engine import Connection
 
-from ..dialects import POLL_INTERVAL_S, Blocker, LockName, LockSession, adapter_for, check_nothing
+from ..dialects import POLL_INTERVAL_S, Blocker, LockName, LockSession, adapter_for, check_nothing, is_autocommit
 from ..environment import Visit
 from ..errors import LockHeld, MigrateError, Refused, StepFailed, StepInterrupted
 from ..graph import Graph
 from ..operations import BodyRunner, MutedRead
 from ..phases import Body, body_checksum, body_mentions
-from ..plan import Action, Direction, History, Step, pointer_after, pointer_before, resolve_choices
+from ..plan import Action, Direction, History, Step, counted, pointer_after, pointer_before, resolve_choices
 from ..recorder import Execution, Operation, Recorder, Runner, describe_error, now, read_journal
 from .operations import Listeners, SessionTimeouts, StepOperations
 from .progress import Progress
@@ -140,7 +140,6 @@ class Executor:
                     self._patiently(self.recorder.ensure_tables)
                 self._patiently(lambda: self._settle_abandoned(actions))
                 number = self._run_all(actions, first, total)
-                self.timeouts.reset()
         except BaseException:
             # What was set in the session, by us or by a body, must not get into the application's pool.
             self._discard_connection()
@@ -270,14 +269,23 @@ class Executor:
         id_ = self.recorder.insert_execution(self._operation(action), step.revision, step.phase, "running")
         if not progress.transactional and action.reopens is None:
             self.recorder.record_status(
-                step, self.begun, statement=action.skip, checksum=self._checksum(step), started_at=now()
+                step,
+                self.begun,
+                statement=action.skip,
+                part=action.part,
+                checksum=self._checksum(step),
+                started_at=now(),
             )
             progress.recorded = True
         return _Execution(id_, action, step, progress)
 
     def _new_progress(self, action: Action) -> Progress:
-        progress = Progress(self.adapter, transactional=self.adapter.transactional(self.connection))
-        progress.begin_at(action.skip)
+        progress = Progress(
+            self.adapter,
+            transactional=self.adapter.transactional(self.connection),
+            autocommit=is_autocommit(self.connection),
+        )
+        progress.begin_at(action.skip, action.part)
         progress.recorded = action.doubtful
         return progress
 
@@ -384,8 +392,14 @@ class Executor:
                         runner.run(body, self.visit.arguments)
                 finally:
                     self._kept_out = operations.kept_out
+                if operations.rolled_back:
+                    # Also what was done before the body, in its transaction.
+                    self.recorder.reread()
+                    self.heads = self.recorder.read_heads()
+                    self._move_back(action)
             check()
-            self.timeouts.own = False
+            if self.timeouts.own:
+                self.timeouts.forget()
             with self.recorder.together() as written:
                 self._finish(action, step)
                 self.recorder.record_ended(
@@ -512,6 +526,7 @@ class Executor:
             lambda: self._write_failure(execution, error, traceback=False),
         )
         recorded = False
+        self._roll_back_driver(execution, error)
         for attempt in attempts:
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 # A transaction of a connection that is gone is neither open nor away.
@@ -521,6 +536,31 @@ class Executor:
                 break
         return recorded
 
+    def _roll_back_driver(self, execution: _Execution, error: BaseException) -> None:
+        """End the transaction at the server, whatever SQLAlchemy takes for open, and look at what that kept.
+
+        A listener that raises at a COMMIT leaves SQLAlchemy without a transaction and the driver in one.
+        """
+        if not _is_answer(error) and self.connection.invalidated:
+            self._end_lost_session()
+            return
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            if self.adapter.keeps_after_rollback(self.connection):
+                execution.progress.go_astray()
+            if not self.adapter.has_committed(self.connection, "select"):
+                self.connection.connection.rollback()
+
+    def _end_lost_session(self) -> None:
+        """End the session whose connection was lost, so that what became of its transaction is settled."""
+        session = self.watch.session
+        if session is None or self.lock is None:
+            return
+        deadline = self.effects.clock() + _SETTLE_S
+        with contextlib.suppress(sa.exc.SQLAlchemyError):
+            self.lock.end_session(session)
+            while self.lock.is_there(session) and self.effects.clock() < deadline:
+                self.effects.sleep(0.05)
+
     def _write_failure(
         self, execution: _Execution, error: BaseException, *, traceback: bool, anew: bool = False
     ) -> None:
@@ -528,7 +568,9 @@ class Executor:
             self._discard_connection()
         progress = execution.progress
         interrupted = isinstance(error, (KeyboardInterrupt, StepInterrupted))
+        self.timeouts.forget()
         with self.connection.begin():
+            self.timeouts.set_lock_s(self.effects.timeouts.lock_s)
             if progress.ending and self.recorder.execution_status(execution.id) == "done":
                 progress.complete = True
                 return
@@ -555,11 +597,9 @@ class Executor:
 
     def _discard_connection(self) -> None:
         """Close the driver's connection; the next use takes a new one. A database in memory is kept."""
-        with contextlib.suppress(sa.exc.SQLAlchemyError):
-            if self.adapter.outlives_connection(self.connection):
+        if self.adapter.outlives_connection(self.connection):
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
                 self.connection.invalidate()
-            else:
-                self.timeouts.reset()
 
     def _record_place(self, execution: _Execution, error: BaseException) -> None:
         """Write where the step stopped into the ledger, if the ledger knows of it or has to."""
@@ -567,14 +607,22 @@ class Executor:
         doubtful = progress.sent and not _is_answer(error)
         if progress.astray:
             self._record_begun(step, "interrupted", progress.stored)
-        elif progress.place is None or doubtful:
-            self._record_begun(step, self.begun, progress.stored if progress.place is None else progress.place)
+        elif doubtful or progress.suspect:
+            self._record_begun(step, self.begun, _done(progress), progress.part)
+        elif progress.place is None:
+            # The server has answered, so what it has done is known to the statement.
+            self._record_begun(step, self._stopped, _done(progress), progress.part)
         elif progress.recorded or progress.place != progress.stored:
             self._record_stopped(step, progress.place)
 
-    def _record_begun(self, step: Step, status: str, operations: int) -> None:
+    @property
+    def _stopped(self) -> str:
+        """The ledger's status of a step that stopped at a known place."""
+        return "failed" if self.direction == "upgrade" else "half-undone"
+
+    def _record_begun(self, step: Step, status: str, operations: int, part: int = 0) -> None:
         self.recorder.record_status(
-            step, status, statement=operations, checksum=self._checksum(step), started_at=self.step_began
+            step, status, statement=operations, part=part, checksum=self._checksum(step), started_at=self.step_began
         )
 
     def _record_stopped(self, step: Step, place: int, *, doubtful: bool = False) -> None:
@@ -582,7 +630,7 @@ class Executor:
         if doubtful:
             self._record_begun(step, self.begun, place)
         elif place:
-            self._record_begun(step, "failed" if self.direction == "upgrade" else "half-undone", place)
+            self._record_begun(step, self._stopped, place)
         elif self.direction == "downgrade":
             self.recorder.record_status(step, "done")
         else:
@@ -590,11 +638,10 @@ class Executor:
 
     def _failure(self, execution: _Execution, error: BaseException, *, recorded: bool) -> MigrateError:
         step, progress = execution.step, execution.progress
-        done = progress.stored if progress.place is None else progress.place
-        resolve = resolve_choices(step.revision, step.phase, done, direction=self.direction)
+        resolve = resolve_choices(step.revision, step.phase, _done(progress), direction=self.direction)
         again = f"mend the cause, then type again: {self.effects.command}"
         left = self._left(progress, error)
-        if progress.astray and not progress.complete:
+        if (progress.astray or progress.suspect) and not progress.complete:
             again = resolve
         file = self.graph[step.revision].path
         words = f"{step} failed: {self._describe(error)}\n{left}\nFile: {file}\n"
@@ -615,14 +662,21 @@ class Executor:
             return "The error came while the step was committed, and it is: it counts as done."
         if progress.astray:
             return "Part of it is in the database."
-        done = progress.stored if progress.place is None else progress.place
-        counted = f"{done} operations are" if done != 1 else "operation is"
-        if progress.place is None or (progress.sent and not _is_answer(error)):
-            so_far = f"Its first {counted} committed. " if done else ""
+        done = _done(progress)
+        committed = "operation is" if done == 1 else f"{counted(done, 'operation')} are"
+        so_far = f"Its first {committed} committed. " if done else ""
+        if progress.suspect:
+            return f"{so_far}An earlier run may have executed this statement already."
+        if progress.sent and not _is_answer(error):
             return f"{so_far}The operation after that may be there, in part or as a whole: the next run looks."
+        if progress.place is None:
+            return (
+                f"{so_far}Of the operation after that {counted(progress.part, 'statement')} took effect; the next "
+                "run goes on after that, if the body stays as it is."
+            )
         if done == 0:
             return "Nothing of this step is left in the database."
-        return f"Its first {counted} committed; the next run goes on after that, if the body stays as it is."
+        return f"Its first {committed} committed; the next run goes on after that, if the body stays as it is."
 
     def _who_blocks(self, error: BaseException) -> str:
         if not self.adapter.is_lock_timeout(error):
@@ -675,11 +729,19 @@ class Executor:
             self.effects.report(Event("reopened", action.bind, Step(action.bind, action.reopens, "")))
 
 
+# Between steps; a session that was ended is noticed by its socket before.
 _VERIFY_INTERVAL_S = 1.0
+# For the server to end a session that it was told to.
+_SETTLE_S = 10.0
 
 
 def _next_action(actions: Sequence[Action]) -> Action | None:
     return next((action for action in actions if action.step is not None), None)
+
+
+def _done(progress: Progress) -> int:
+    """Return how many operations of a step are committed as a whole."""
+    return progress.stored if progress.place is None else progress.place
 
 
 def _is_answer(error: BaseException) -> bool:

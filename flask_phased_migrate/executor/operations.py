@@ -17,7 +17,7 @@ from ..dialects import Adapter, first_word
 from ..errors import MigrateError, StepInterrupted
 from ..operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, muted_read, resolve_script
 from ..phases import PhasedFunction
-from ..plan import Step, resolve_choices
+from ..plan import Step, counted, resolve_choices
 from ..scripts import run_script, script_environment
 from .progress import Progress
 from .retries import Budget, Timeouts
@@ -34,7 +34,6 @@ class SessionTimeouts:
         self.adapter = adapter
         self.timeouts = timeouts
         self.own = False
-        self._touched = False
         self._lock_s: float | None = None
         self._statement_s: float | None = None
 
@@ -54,13 +53,13 @@ class SessionTimeouts:
             wanted = self.timeouts.statement_s if _is_short(words) else 0.0
             if wanted != self._statement_s:
                 self.adapter.set_statement_timeout(self.connection, wanted)
-                self._statement_s, self._touched = wanted, True
+                self._statement_s = wanted
 
     def set_lock_s(self, wanted: float) -> None:
         """Set the lock timeout, if the session has another."""
         if wanted != self._lock_s:
             self.adapter.set_lock_timeout(self.connection, wanted)
-            self._lock_s, self._touched = wanted, True
+            self._lock_s = wanted
 
     def _times(self) -> bool:
         return self.timeouts.statement_s > 0
@@ -69,14 +68,6 @@ class SessionTimeouts:
         """Note that what was set may have been rolled back, or changed by the body."""
         self._lock_s = self._statement_s = None
         self.own = False
-
-    def reset(self) -> None:
-        """Give the session back the server's own timeouts."""
-        if self._touched:
-            with self.connection.begin():
-                self.adapter.reset_timeouts(self.connection, statement=self._times())
-            self._touched = False
-            self.forget()
 
 
 def _is_short(words: tuple[str, ...]) -> bool:
@@ -103,6 +94,7 @@ class Listeners:
             (connection, "after_cursor_execute", self._after),
             (connection, "commit", self._commit),
             (connection, "begin", self._begin),
+            (connection, "rollback", self._rollback),
             (engine, "handle_error", self._failed),
         ]
         # These may send the statement themselves; they hear of every connection of the engine.
@@ -131,6 +123,10 @@ class Listeners:
     def _begin(self, connection: Connection) -> None:
         if self.step is not None:
             self.step.begin(connection)
+
+    def _rollback(self, _connection: Connection) -> None:
+        if self.step is not None:
+            self.step.rollback()
 
     def _failed(self, failure: sa.engine.ExceptionContext) -> None:
         if self.step is not None and failure.connection is self.connection:
@@ -171,12 +167,16 @@ class StepOperations:
         self.doubtful = doubtful
         self._unknown: StepInterrupted | None = None
         self.kept_out: BaseException | None = None
+        self.rolled_back = False
         self._stored_astray = False
         self._silent = False
         # Whether a transaction may be open at the server: a step begins without one where DDL ends it anyway.
         self._open = progress.transactional
         # Whether the body has sent something in the transaction that is open now.
         self._begun = False
+        # How many statements of the first operation that is not skipped an earlier run has left in the database.
+        self._left = progress.part
+        self._counted_for = -1
 
     @contextmanager
     def installed(self) -> Iterator[None]:
@@ -194,6 +194,8 @@ class StepOperations:
             self._look_for_commits()
             if self._unknown is not None:
                 raise self._unknown
+            if self.runner.finished < self.runner.skip:
+                raise self._too_short()
             if self.kept_out is not None:
                 # The body has caught it: what it was written to pass over was another error than this one.
                 raise self.kept_out
@@ -222,10 +224,11 @@ class StepOperations:
         writes = self._writes(statement)
         if writes:
             self._prepare(statement)
+            self._begin_counting()
         if self.progress.ends_transaction(statement):
             self._before_implicit_commit(writes=writes)
         elif self.progress.autocommit:
-            self._store_astray(writes=writes)
+            self._store_in_block(writes=writes)
         elif first_word(statement) in _COMMITS:
             self._commit_so_far()
         elif self._ends_for_pragma(statement):
@@ -253,7 +256,11 @@ class StepOperations:
         return not self.executor.replacing and _is_foreign_keys_pragma(self.connection, statement)
 
     def _writes(self, statement: str) -> bool:
-        return first_word(statement) not in _READS or self.adapter.commits_implicitly(statement)
+        """Return whether a statement may change something; a SELECT that an operation executes is there for that."""
+        word = first_word(statement)
+        if word == "select" and self.runner.in_operation and isinstance(self.runner.operation, ExecuteSQLOp):
+            return True
+        return word not in _READS or self.adapter.commits_implicitly(statement)
 
     def _prepare(self, statement: str) -> None:
         """Set the timeouts, and remove what a failed build of the same index left."""
@@ -275,8 +282,10 @@ class StepOperations:
     def _before_implicit_commit(self, *, writes: bool) -> None:
         if not self.progress.autocommit:
             self._store_astray(writes=writes)
-            if self.progress.stored != self.runner.committed or (
-                self.progress.has_lost_its_place and not self._stored_astray
+            if (
+                self.progress.stored != self.runner.committed
+                or self._has_kept_part()
+                or (self.progress.has_lost_its_place and not self._stored_astray)
             ):
                 self._store(self.runner.committed)
             if self._open:
@@ -284,8 +293,27 @@ class StepOperations:
                 self.connection.connection.commit()
                 self._open = False
         else:
-            self._store_astray(writes=writes)
+            self._store_in_block(writes=writes)
         self.progress.committing(self.runner.committed)
+
+    def _begin_counting(self) -> None:
+        """Begin to count the statements of the operation that goes on, if it is another than before."""
+        if self._counted_for != self.runner.finished:
+            self._counted_for = self.runner.finished
+            self.progress.part = 0
+
+    def _has_kept_part(self) -> bool:
+        """Return whether statements of the operation that goes on are kept that the ledger does not tell of."""
+        return self.runner.in_operation and self.progress.part > self._left_now()
+
+    def _left_now(self) -> int:
+        return self._left if self.runner.finished == self.runner.skip else 0
+
+    def _store_in_block(self, *, writes: bool) -> None:
+        """Write what is known before a statement that is committed by itself."""
+        self._store_astray(writes=writes)
+        if writes and self._has_kept_part():
+            self._store(self.runner.committed)
 
     def _store_astray(self, *, writes: bool) -> None:
         """Write that the step's place is not known any more, before a statement that no operation sends is kept."""
@@ -298,7 +326,7 @@ class StepOperations:
             return
         self.progress.in_flight = self.progress.sent = False
         self._open = True
-        self._begun = not self.progress.autocommit
+        self._begun = not self.progress.autocommit and not self.adapter.has_committed(connection, "select")
         self.executor.watch.answered()
         word = first_word(statement)
         if word in _COMMITS or self._ends_for_pragma(statement):
@@ -309,10 +337,11 @@ class StepOperations:
         elif not self._writes(statement):
             self.executor.timeouts.own |= word == "set" and "timeout" in statement.lower()
         else:
-            committed = self.adapter.has_committed(connection, statement)
-            self.progress.statement_ended(
-                in_operation=self.runner.in_operation, committed=self.progress.autocommit or committed
-            )
+            committed = self.progress.autocommit or self.adapter.has_committed(connection, statement)
+            if committed and self.runner.in_operation:
+                self.progress.part += 1
+            self.progress.suspect = False
+            self.progress.statement_ended(in_operation=self.runner.in_operation, committed=committed)
 
     def failed(self, error: BaseException) -> None:
         """Note that others kept a statement from a lock, even if the body catches the error."""
@@ -354,6 +383,10 @@ class StepOperations:
         """
         if not self._is_in_doubt() or not self._writes(statement):
             return False
+        if self.progress.part < self._left:
+            return True
+        if not self.doubtful:
+            return False
         if not self.progress.keeps(statement):
             # It went with its transaction, unless what follows it in the same operation has committed it.
             if self.progress.transactional or isinstance(self.runner.operation, (ExecuteSQLOp, BulkInsertOp)):
@@ -366,26 +399,39 @@ class StepOperations:
             answer = was_executed(self.connection, statement)
         if answer is None:
             raise self._not_known(statement)
-        self.doubtful = answer
+        self.doubtful = False
+        self.progress.suspect = not answer
         return answer
 
     def _is_in_doubt(self) -> bool:
+        """Return whether the operation that goes on is the one that an earlier run may have begun."""
         runner = self.runner
-        return self.doubtful and runner.in_operation and not runner.muted and runner.finished == runner.skip
+        begun = self.doubtful or self.progress.part < self._left
+        return begun and runner.in_operation and not runner.muted and runner.finished == runner.skip
 
     def _not_known(self, statement: str) -> StepInterrupted:
         """Return the error for a statement of which nobody knows whether it was executed; it is raised for good."""
         done, step = self.runner.skip, self.step
-        command = f"flask db resolve {step.revision} {step.phase} --resume --reason TEXT"
+        command = f"flask db resolve {step.revision} {step.phase} --resume --reason TEXT --after {done + 1}"
+        choices = resolve_choices(step.revision, step.phase, done, direction=self.executor.direction)
         self._unknown = StepInterrupted(
             f"An earlier run of {step} ended without a word while it may have been at work on this statement, its "
             f"operation {done + 1}, and the database does not tell whether it was executed:\n"
             f"  {' '.join(statement.split())}\nNothing was executed now.\n"
-            f"Next: look at the database. If the statement was executed: {command} --after {done + 1}\n"
-            f"Else {resolve_choices(step.revision, step.phase, done, direction=self.executor.direction)}",
+            f"Next: look at the database. If it was executed, and nothing of its operation is left to do: {command}\n"
+            f"Else {choices}",
             step=step,
         )
         return self._unknown
+
+    def _too_short(self) -> StepInterrupted:
+        step, runner = self.step, self.runner
+        choices = resolve_choices(step.revision, step.phase, runner.finished, direction=self.executor.direction)
+        return StepInterrupted(
+            f"{step}: {counted(runner.skip, 'operation')} of the body should be there already, but the body has only "
+            f"{runner.finished}: it is not the one that was begun.\nNext: {choices}",
+            step=step,
+        )
 
     # -- commits ------------------------------------------------------------------------------------
 
@@ -393,6 +439,13 @@ class StepOperations:
         """Note that the body itself commits."""
         if not self._silent:
             self._commit_so_far()
+
+    def rollback(self) -> None:
+        """Note that the body itself rolls back, and with what it did what we did in its transaction."""
+        if not self._silent:
+            self.rolled_back = True
+            self._begun = False
+            self.progress.lost()
 
     def begin(self, connection: Connection) -> None:
         """Open the transaction that follows a commit of the body."""
@@ -452,11 +505,14 @@ class StepOperations:
                 self.step,
                 "interrupted" if astray else self.executor.begun,
                 statement=operations,
+                part=self.progress.part if self.runner.in_operation and operations == self.runner.finished else 0,
                 checksum=self.checksum(),
                 started_at=self.executor.step_began,
             )
         self.progress.recorded = self._open = True
         self.progress.stored = operations
+        if self.runner.finished == self.runner.skip:
+            self._left = max(self._left, self.progress.part)
 
     @contextmanager
     def _silently(self) -> Iterator[None]:
@@ -474,7 +530,7 @@ class StepOperations:
         script = operations.migration_context.script
         assert script is not None
         path = resolve_script(Path(script.dir).absolute(), operation.path)
-        if self._is_in_doubt():
+        if self._is_in_doubt() and self.doubtful:
             raise self._not_known(f"execute_script({operation.path!r})")
         with operations.migration_context.autocommit_block():
             run_script(

@@ -14,19 +14,23 @@ class Progress:
     such number describes: part of an operation, or, then ``astray``, a statement that the body sent by itself.
     ``recorded``: the ledger has the step as begun, and ``stored`` as its number. ``ending``: the step's last COMMIT is
     sent; ``complete``: it is known to have been done. ``in_flight``: a statement is at the server; ``sent``: one of
-    which the server keeps what it does even if nobody waits for the answer.
+    which the server keeps what it does even if nobody waits for the answer. ``part`` is the number of statements of
+    the operation that goes on that are kept; ``suspect``: the statement at the server was in doubt.
     """
 
-    def __init__(self, adapter: Adapter, *, transactional: bool) -> None:
+    def __init__(self, adapter: Adapter, *, transactional: bool, autocommit: bool = False) -> None:
         self.adapter = adapter
         self.transactional = transactional
+        self._always_autocommit = autocommit
         self.recorded = False
         self.ending = False
         self.complete = False
         self.in_flight = False
         self.sent = False
         self.stored = 0
-        self.autocommit = False
+        self.part = 0
+        self.suspect = False
+        self.autocommit = autocommit
         self.place: int | None = 0
         self.astray = False
         # Not committed: statements that the body sent by itself, and those of the operation that is going on.
@@ -36,14 +40,16 @@ class Progress:
         # Committed: part of the operation that is going on.
         self._part = False
 
-    def begin_at(self, operations: int) -> None:
-        """Note how many operations an earlier run has committed."""
+    def begin_at(self, operations: int, part: int = 0) -> None:
+        """Note how many operations an earlier run has committed, and how many statements of the next."""
         self.place = self.stored = operations
+        self.part = part
 
     def begin_again(self) -> None:
         """Note that what was not committed is rolled back, and that the body is run again from its place."""
         self._stray = self._written = self._lost = self._part = False
-        self.ending = self.in_flight = self.sent = self.autocommit = False
+        self.ending = self.in_flight = self.sent = self.suspect = False
+        self.autocommit = self._always_autocommit
 
     @property
     def has_lost_its_place(self) -> bool:
@@ -86,6 +92,7 @@ class Progress:
         """
         part, written = self._part or self.autocommit, self._written
         self._part = self._written = False
+        self.part = 0
         if part and self.place is not None:
             self.place = operations
             if self._lost:

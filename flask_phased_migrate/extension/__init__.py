@@ -367,9 +367,9 @@ class Migrate:
         found = self.setting(name, name.removeprefix("MIGRATE_").lower().replace("_", "-"), default, config)
         try:
             seconds = float(found.value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             seconds = math.nan
-        if not 0 <= seconds < math.inf:
+        if not 0 <= seconds < _MOST_SECONDS:
             raise ConfigurationError(
                 f"{name} is {found.value!r} ({found.source}). It is a number of seconds, for example {default:g}."
             )
@@ -513,6 +513,10 @@ class Migrate:
         names = split_names(setting.value)
         wanted = None if revision is None else one_revision(project, revision)
         return Export(project).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
+
+
+# More than the engines take; a mistake in any case.
+_MOST_SECONDS = 1_000_000
 
 
 def current_migrate() -> Migrate:

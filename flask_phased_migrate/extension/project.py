@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from alembic.script import ScriptDirectory
+from alembic.script.revision import RevisionError
+from alembic.util import CommandError
 
 from ..environment import Config, alembic_call, resolve_revisions, revisions_down_to, revisions_up_to
 from ..errors import DatabaseAhead, NothingPending, Refused, RevisionRefused, StepInterrupted, UsageError
@@ -197,7 +199,7 @@ def _plan_downgrade(project: Project, history: History, request: Request, binds:
             f"revision back ('{request.target}') is. Name the revision to go back to."
             + (f"\nNext: {command}" if len(at) == 1 else "")
         )
-    complete = revisions_down_to(project.script, request.target, sorted(history.heads))
+    complete = _complete_after(project, history, flying, request.target)
     covered = {*complete, *_flying_after(project, flying, request.target, complete)}
     return plan_downgrade(
         project.graph,
@@ -208,6 +210,21 @@ def _plan_downgrade(project: Project, history: History, request: Request, binds:
         target=typed(request, _landing(project, history, request.target, complete)),
         binds=binds,
     )
+
+
+def _complete_after(project: Project, history: History, flying: Sequence[str], target: str) -> tuple[str, ...]:
+    """Return the complete revisions that a downgrade to ``target`` undoes: none where that is itself in flight."""
+    if target in flying or (flying and _names_one_of(project, target, flying)):
+        return ()
+    return revisions_down_to(project.script, target, sorted(history.heads))
+
+
+def _names_one_of(project: Project, target: str, names: Sequence[str]) -> bool:
+    try:
+        found = resolve_revisions(project.script, target)
+    except (CommandError, RevisionError):
+        return False
+    return len(found) == 1 and found[0] in names
 
 
 def _landing(project: Project, history: History, target: str, undone: Collection[str]) -> str:

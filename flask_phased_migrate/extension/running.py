@@ -329,9 +329,12 @@ class Run:
                 recorder.record_abandoned(abandoned)
                 if action == "resume":
                     place = record.statement if after is None else after
-                    recorder.record_status(step, "half-undone" if undoing else "failed", statement=place)
+                    part = (record.statements or 0) if after is None else 0
+                    recorder.record_status(step, "half-undone" if undoing else "failed", statement=place, part=part)
                 elif (action == "mark-done") is not undoing:
                     recorder.record_status(step, "done")
+                elif undoing and not self.project.graph[name].downgrade.phased:
+                    recorder.forget(name)
                 else:
                     recorder.forget(name, phase)
                 operation: Operation = "skip" if action == "mark-done" else "resume"

@@ -70,4 +70,6 @@ def going_on(history: History, action: Action) -> Action:
     record = history.records.get((action.step.revision, action.step.phase))
     if record is None or record.status == "done":
         return action
-    return replace(action, skip=record.statement, doubtful=record.status in ("running", "undoing"))
+    return replace(
+        action, skip=record.statement, part=record.statements or 0, doubtful=record.status in ("running", "undoing")
+    )

@@ -30,7 +30,8 @@ class Record:
 
     ``status`` is ``done``; ``running`` (began, its end is not recorded) or ``failed`` (stopped after ``statement``
     operations); ``undoing`` and ``half-undone``, the same of a downgrade; ``interrupted`` where the place is not known.
-    ``statement`` is the number of the last finished operation of a step that is not one transaction.
+    ``statement`` is the number of the last finished operation of a step that is not one transaction, ``statements``
+    how many statements of the next one are committed.
     """
 
     revision: str
@@ -78,8 +79,8 @@ class Action:
     ``step`` is what runs, None where only the version table moves. ``passes`` are the revisions whose
     version row is written after it, in order. In a downgrade ``reopens`` is the revision that is taken out
     of the version table first, and ``remains`` its phases that are then recorded as still done. ``skip`` is
-    how many operations of the body an earlier run has committed; ``doubtful``, that it ended without a word while it
-    may have been at work on the one after these.
+    how many operations of the body an earlier run has committed, and ``part`` how many statements of the one after
+    these; ``doubtful``, that it ended without a word while it may have been at work on the next.
     """
 
     bind: str
@@ -88,6 +89,7 @@ class Action:
     reopens: str | None = None
     remains: tuple[str, ...] = ()
     skip: int = 0
+    part: int = 0
     doubtful: bool = False
 
 
