@@ -34,7 +34,7 @@ from ..graph import Graph, Revision
 from ..operations import BodyRunner
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
-from .reading import read_construct, read_operation
+from .reading import read_construct, read_new_table, read_operation
 
 _IN_PLACE = (AddColumnOp, CreateIndexOp, DropIndexOp)
 """Operations for which SQLite does not copy the table."""
@@ -283,11 +283,15 @@ class _Recorder(BodyRunner):
     def perform(self, operation: MigrateOperation) -> Any:
         """Note an operation. One that we do not know is carried out: it is made of some that we know."""
         context = self.operations.migration_context
+        if isinstance(operation, CreateTableOp):
+            table = operation.to_table(context)
+            self._notes.add(read_new_table(table, context))
+            return table
         found = read_operation(operation, context)
         if found is None:
             return super().perform(operation)
         self._notes.add(found)
-        return operation.to_table(context) if isinstance(operation, CreateTableOp) else None
+        return None
 
     @contextmanager
     def open_batch(
