@@ -705,7 +705,9 @@ class _Scope:
     def footprints(self) -> Iterable[Footprint]:
         """Return that every table is looked at, and which are read with all their columns."""
         for table in self.tables:
-            yield part(table.name, (), table.db or None)
+            alias = table.args.get("alias")
+            has_other_names = alias is not None and alias.args.get("columns")
+            yield _whole(table) if has_other_names else part(table.name, (), table.db or None)
         for star in self.statement.find_all(exp.Star):
             if not isinstance(star.parent, (exp.Count, exp.Column)):
                 yield self._everything()
@@ -726,10 +728,19 @@ class _Scope:
         if targets:
             return union(part(table.name, [column.name], table.db or None) for table in targets)
         rows = self.called.get(column.name.casefold(), ()) if self.has_whole_rows else ()
-        if len(self.distinct) == 1:
-            own = part(self.distinct[0].name, [column.name], self.distinct[0].db or None)
-            return union([own, *map(_whole, rows)])
-        return self._everything()
+        visible = self._visible(column)
+        if len(visible) == 1:
+            return union([part(visible[0].name, [column.name], visible[0].db or None), *map(_whole, rows)])
+        return union(_whole(table) for table in (*visible, *rows))
+
+    def _visible(self, column: exp.Column) -> Sequence[exp.Table]:
+        """Return the tables of which a column may be that does not say of which: not those of queries further in."""
+        around, place = set(), column.parent
+        while place is not None:
+            around.add(id(place))
+            place = place.parent
+        found = [table for table in self.tables if id(table.find_ancestor(*_OWNERS)) in around]
+        return list({_folded(table): table for table in found}.values())
 
     def _qualified(self, column: exp.Column) -> Footprint:
         found = self.called.get(column.table.casefold())
@@ -779,6 +790,7 @@ def _folded(table: exp.Table) -> tuple[str, str]:
     return table.name.casefold(), table.db.casefold()
 
 
+_OWNERS = (exp.Select, exp.Update, exp.Delete, exp.Insert, exp.Merge)
 _ROWS = (exp.Insert, exp.Delete, exp.Merge)
 _READERS: Mapping[Any, Callable[[Any, _Piece], Footprint]] = {
     exp.Create: _read_create,
