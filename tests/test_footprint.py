@@ -509,6 +509,10 @@ BY_ENGINE: dict[str, dict[str, Footprint]] = {
         "DELETE FROM a USING b WHERE a.id = b.id": union([whole("a"), part("b", ["id"])]),
         "INSERT INTO a (x) VALUES (1) ON CONFLICT (x) DO UPDATE SET x = excluded.x": whole("a"),
         "MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN UPDATE SET x = b.y": union([whole("a"), whole("b")]),
+        "MERGE INTO a USING b ON a.id = b.id WHEN NOT MATCHED THEN INSERT (id) VALUES (b.id)": union(
+            [whole("a"), whole("b")]
+        ),
+        "MERGE INTO a USING b ON a.id = b.id WHEN MATCHED THEN DELETE": union([whole("a"), part("b", ["id"])]),
         "TRUNCATE a, s.b": union([whole("a"), whole("b", "s")]),
         "COPY a FROM '/dev/null'": whole("a"),
         "ALTER TABLE a ALTER COLUMN x SET NOT NULL, DROP COLUMN y": XY,

@@ -623,7 +623,9 @@ def _read_rows(statement: exp.Expression, piece: _Piece) -> Footprint:
 
 def _row_targets(statement: exp.Expression, scope: _Scope) -> Iterator[exp.Table]:
     """Yield the tables to which a statement adds rows or of which it takes some away."""
-    named = statement.args.get("tables") or [statement.this]
+    given = statement.args.get("tables") or [statement.this]
+    # The INSERT in a MERGE has no table of its own.
+    named = [target for target in given if isinstance(target, exp.Expression)]
     joined = [join.this for target in named for join in (target.args.get("joins") or ())]
     for target in (*named, *joined):
         for table in _targets(target):
