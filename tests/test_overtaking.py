@@ -385,6 +385,39 @@ def test_a_declared_independence_lets_it_run(project: NewSite, sqlite_url: str) 
     assert f"{site.versions / '4.py'}: its attribute 'independent_of' names 'nothing', which no" in wrong.stderr
 
 
+@pytest.mark.parametrize(
+    ("before", "final"),
+    [
+        ("op.execute('INSERT INTO name (v) SELECT a.id FROM account a JOIN other b USING (name)')", None),
+        ("op.add_column('account', sa.Column('slug', sa.String(40), sa.Computed('lower(name)')))", None),
+        ("op.execute('CREATE TRIGGER t AFTER INSERT ON new BEGIN DELETE FROM account; END')", None),
+        ("op.execute('CREATE VIEW v AS SELECT id FROM account')", None),
+        ("op.create_index('i', 'other', ['x'])", "op.drop_index('i', 'account')"),
+    ],
+)
+def test_what_is_named_in_passing_is_touched_too(
+    before: str, final: str | None, project: NewSite, sqlite_url: str
+) -> None:
+    site = shop(project, sqlite_url, before, final or 'op.drop_column("account", "name")')
+    done = site.flask("db", "upgrade", "--phase", B)
+    assert (done.returncode, "and both touch" in done.stderr) == (3, True)
+
+
+def test_a_schema_is_touched_by_what_is_in_it(project: NewSite, postgresql_url: str) -> None:
+    before = 'op.create_table("old", sa.Column("id", sa.Integer), schema="archive")'
+    site = shop(project, postgresql_url, before, 'op.execute("CREATE SCHEMA archive")')
+    done = site.flask("db", "upgrade", "--phase", B)
+    assert done.returncode == 3
+    assert "before-deploy of 3 would run before final of 2, and both touch the whole schema archive." in done.stderr
+
+
+def test_a_function_of_ones_own_is_warned_of(project: NewSite, sqlite_url: str) -> None:
+    site = shop(project, sqlite_url, """op.execute("UPDATE other SET x = slug(y)")""")
+    shown = site.flask("db", "upgrade", "--phase", B, "--plan")
+    assert (shown.returncode, shown.stderr.count("Warning:")) == (0, 1)
+    assert "it calls a function that may touch anything: UPDATE other SET x = slug(y)" in shown.stderr
+
+
 OPAQUE = 'op.get_bind().execute(sa.text("UPDATE account SET name = email"))'
 
 

@@ -7,6 +7,7 @@ on paper, is opaque; that is never an error here.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import sys
 import threading
@@ -14,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from inspect import Parameter
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import load_python_file
+from sqlalchemy.orm import Session
 
 from ..errors import MigrateError
 from ..footprint import NOTHING, Footprint, opaque, union, whole
@@ -34,8 +37,9 @@ from ..graph import Graph, Revision
 from ..operations import BodyRunner
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
-from .reading import read_construct, read_operation
+from .reading import read_construct, read_new_table, read_operation
 
+_WORKS_ITSELF = "it works with the database itself"
 _IN_PLACE = (AddColumnOp, CreateIndexOp, DropIndexOp)
 """Operations for which SQLite does not copy the table."""
 
@@ -67,12 +71,9 @@ class Inspector:
         key = (step, dialect_name)
         if key not in self._known:
             notes = _Notes(graph[step.revision].path)
-            try:
-                with _on_paper(notes):
-                    body = _body_of(step, graph[step.revision], phases)
-                    _run(body, step.bind, _paper_context(dialect_name, environment), notes, environment)
-            except (Exception, SystemExit) as error:
-                notes.add_error(error)
+            with _noted(notes), _on_paper(notes):
+                body = _body_of(step, graph[step.revision], phases)
+                _run(body, step.bind, _paper_context(dialect_name, environment), notes, environment)
             self._known[key] = notes.footprint
         return self._known[key]
 
@@ -84,13 +85,28 @@ def _run(
     notes: _Notes,
     environment: tuple[Config, ScriptDirectory] | None,
 ) -> None:
-    """Go through a body; env.py does not run, so of its arguments there is the one that can be known."""
+    """Go through a body; env.py does not run, so of its arguments there is the one that can be known.
+
+    Where the body does without it, it is gone through once with it and once without: env.py may give it or not.
+    """
     function = getattr(body.function, "function", body.function)
     name = base_bind(bind)
     offered = accepted_arguments(function, {"engine_name": "" if name == DEFAULT_BIND else name})
+    is_optional = any(inspect.signature(function).parameters[key].default is not Parameter.empty for key in offered)
     paper = _PaperContext(context, notes)
     with _proxies(context, paper, environment) as operations, _caught(context, notes):
-        _Recorder(operations, paper, notes).run(body, offered)
+        for given in (offered, {}) if is_optional else (offered,):
+            with _noted(notes):
+                _Recorder(operations, paper, notes).run(body, given)
+
+
+@contextmanager
+def _noted(notes: _Notes) -> Iterator[None]:
+    """Note what ends the block before its time."""
+    try:
+        yield
+    except (Exception, SystemExit) as error:
+        notes.add_error(error)
 
 
 def _body_of(step: Step, revision: Revision, phases: Phases) -> Body:
@@ -135,7 +151,7 @@ class _Notes:
 
         :raises DatabaseWanted: always.
         """
-        self.add(opaque("it works with the database itself"))
+        self.add(opaque(_WORKS_ITSELF))
         raise DatabaseWanted("A body that is looked at on paper has no database.")
 
     def _is_in(self, at: traceback.FrameSummary) -> bool:
@@ -174,14 +190,51 @@ def _without_databases(notes: _Notes) -> Iterator[None]:
         if threading.get_ident() == thread:
             notes.wanted()
 
-    names = ("do_connect", "before_cursor_execute", "commit")
-    for name in names:
-        sa.event.listen(sa.Engine, name, refuse)
+    def note(*_arguments: Any) -> None:
+        # Refusing here would close the connection, and with it a database in memory.
+        if threading.get_ident() == thread:
+            notes.add(opaque(_WORKS_ITSELF))
+
+    listening = [
+        *((sa.Engine, name, refuse) for name in ("do_connect", "before_cursor_execute", "commit")),
+        # Before a flush begins, so that the session is as usable afterwards as before.
+        (Session, "before_flush", refuse),
+        (sa.pool.Pool, "checkout", note),
+    ]
+    with contextlib.ExitStack() as stack:
+        for target, name, function in listening:
+            sa.event.listen(target, name, function)
+            stack.callback(sa.event.remove, target, name, function)
+        stack.enter_context(_sessions_restored(thread))
+        yield
+
+
+@contextmanager
+def _sessions_restored(thread: int) -> Iterator[None]:
+    """Take out of the sessions of this thread what the block puts in, and end the transactions that it begins."""
+    attached: list[tuple[Session, Any]] = []
+    begun: list[Session] = []
+
+    def attach(session: Session, instance: Any) -> None:
+        if threading.get_ident() == thread:
+            attached.append((session, instance))
+
+    def begin(session: Session, transaction: Any) -> None:
+        if threading.get_ident() == thread and transaction.parent is None:
+            begun.append(session)
+
+    sa.event.listen(Session, "before_attach", attach)
+    sa.event.listen(Session, "after_transaction_create", begin)
     try:
         yield
     finally:
-        for name in names:
-            sa.event.remove(sa.Engine, name, refuse)
+        sa.event.remove(Session, "before_attach", attach)
+        sa.event.remove(Session, "after_transaction_create", begin)
+        for session in begun:
+            session.rollback()
+        for session, instance in attached:
+            if instance in session:
+                session.expunge(instance)
 
 
 def _paper_context(dialect_name: str, environment: tuple[Config, ScriptDirectory] | None) -> MigrationContext:
@@ -283,11 +336,15 @@ class _Recorder(BodyRunner):
     def perform(self, operation: MigrateOperation) -> Any:
         """Note an operation. One that we do not know is carried out: it is made of some that we know."""
         context = self.operations.migration_context
+        if isinstance(operation, CreateTableOp):
+            table = operation.to_table(context)
+            self._notes.add(read_new_table(table, context))
+            return table
         found = read_operation(operation, context)
         if found is None:
             return super().perform(operation)
         self._notes.add(found)
-        return operation.to_table(context) if isinstance(operation, CreateTableOp) else None
+        return None
 
     @contextmanager
     def open_batch(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 from alembic.runtime.migration import MigrationContext
+from sqlalchemy.dialects.postgresql import DOMAIN
 
-from ..footprint import Footprint, opaque, part, union, whole
+from ..footprint import NOTHING, Footprint, opaque, part, union, whole
 from ..operations import ExecuteScriptOp
 
 
@@ -50,22 +51,68 @@ def _compiled(construct: Any, dialect: Any) -> str:
 
 
 def _read_create_table(operation: ops.CreateTableOp, context: MigrationContext) -> Footprint:
-    table = operation.to_table(context)
+    return read_new_table(operation.to_table(context), context)
+
+
+def read_new_table(table: sa.Table, context: MigrationContext) -> Footprint:
+    """Return what the creation of a table touches. Its operation can make it only once, where it has indexes."""
+    name, schema = table.name, table.schema
+    conditions = [item for item in table.constraints if isinstance(item, sa.CheckConstraint)]
     return union(
-        [whole(operation.table_name, operation.schema), *_about_columns(table.columns, context), *_keys(table)]
+        [
+            whole(name, schema),
+            *(_target(key) for key in table.foreign_keys),
+            *(_about_type(column.type, context) for column in table.columns),
+            *(_about_value(column.server_default, name, schema, context) for column in table.columns),
+            *(_read_expression(item.sqltext, name, schema, context, is_text=True) for item in conditions),
+            *(_index_name(item.name, schema, context) for item in _with_index(table, context)),
+        ]
     )
 
 
-def _keys(table: sa.Table) -> Iterable[Footprint]:
-    return (_target(key) for key in table.foreign_keys)
+def _with_index(table: sa.Table, context: MigrationContext) -> list[Any]:
+    """Return the indexes of a table, and on PostgreSQL the constraints that have an index of their name."""
+    keys = (sa.UniqueConstraint, sa.PrimaryKeyConstraint) if context.dialect.name == "postgresql" else ()
+    return [*table.indexes, *(item for item in table.constraints if isinstance(item, keys))]
 
 
-def _about_columns(columns: Iterable[sa.Column[Any]], context: MigrationContext) -> Iterable[Footprint]:
-    """Yield what columns touch beside their table: the named types of PostgreSQL, as things of that name."""
-    for column in columns:
-        name = getattr(column.type, "name", None)
-        if context.dialect.name == "postgresql" and isinstance(column.type, sa.Enum) and name:
-            yield part(name, (), column.type.schema)
+def _index_name(name: Any, schema: str | None, context: MigrationContext) -> Footprint:
+    """Return an index as a thing of its name, for engines on which all tables of a schema share these names."""
+    shares = context.dialect.name in ("postgresql", "sqlite")
+    return whole(name, schema, "index") if shares and isinstance(name, str) else NOTHING
+
+
+def _about_type(type_: Any, context: MigrationContext) -> Footprint:
+    """Return the named types of PostgreSQL that a type is made of, as things of that name."""
+    type_ = sa.types.to_instance(type_)
+    if context.dialect.name != "postgresql":
+        return NOTHING
+    if isinstance(type_, sa.types.UserDefinedType):
+        from .statements import read_type
+
+        return read_type(type_.compile(dialect=context.dialect), context.dialect.name)
+    actual = type_.dialect_impl(context.dialect)
+    while isinstance(actual, sa.types.TypeDecorator):
+        actual = actual.load_dialect_impl(context.dialect)
+    items = getattr(actual, "item_type", None)
+    if items is not None:
+        return _about_type(items, context)
+    name = getattr(actual, "name", None)
+    is_named = isinstance(actual, (sa.Enum, DOMAIN)) and isinstance(name, str)
+    return part(str(name), (), getattr(actual, "schema", None)) if is_named else NOTHING
+
+
+def _about_value(value: Any, table: str, schema: str | None, context: MigrationContext) -> Footprint:
+    """Return what a column's default or generated value touches; a string is a literal."""
+    if isinstance(value, sa.Computed):
+        return _read_expression(value.sqltext, table, schema, context, is_text=True)
+    written = getattr(value, "arg", value)
+    if not isinstance(written, sa.sql.ClauseElement) or isinstance(value, sa.Identity):
+        return NOTHING
+    if isinstance(written, sa.TextClause) and "(" not in written.text and "::" not in written.text:
+        # A literal or a keyword: not worth loading the parser.
+        return NOTHING
+    return _read_expression(written, table, schema, context)
 
 
 def _target(key: sa.ForeignKey) -> Footprint:
@@ -78,10 +125,28 @@ def _target(key: sa.ForeignKey) -> Footprint:
 
 def _read_add_column(operation: ops.AddColumnOp, context: MigrationContext) -> Footprint:
     column = operation.column
-    own = part(operation.table_name, [column.name], operation.schema)
-    if _is_lost_in_copies(context) and any(isinstance(item, sa.CheckConstraint) for item in column.constraints):
-        own = whole(operation.table_name, operation.schema)
-    return union([own, *_about_columns([column], context), *(_target(key) for key in column.foreign_keys)])
+    table, schema = operation.table_name, operation.schema
+    conditions = [item for item in column.constraints if isinstance(item, sa.CheckConstraint)]
+    lost = conditions or getattr(column.type, "collation", None) or getattr(column.type, "create_constraint", False)
+    if _is_lost_in_copies(context) and lost:
+        own = whole(table, schema)
+    else:
+        own = part(table, [column.name, *_neighbours(operation)], schema)
+    return union(
+        [
+            own,
+            _about_type(column.type, context),
+            _about_value(column.server_default, table, schema, context),
+            *(_read_expression(item.sqltext, table, schema, context, is_text=True) for item in conditions),
+            *(_target(key) for key in column.foreign_keys),
+        ]
+    )
+
+
+def _neighbours(operation: Any) -> list[str]:
+    """Return the columns before or behind which a batch puts a column."""
+    options = getattr(operation, "kw", {})
+    return [options[key] for key in ("insert_before", "insert_after") if options.get(key)]
 
 
 def _is_lost_in_copies(context: MigrationContext) -> bool:
@@ -95,10 +160,18 @@ def _read_drop_column(operation: ops.DropColumnOp, _context: MigrationContext) -
 
 
 def _read_alter_column(operation: ops.AlterColumnOp, context: MigrationContext) -> Footprint:
-    names = [operation.column_name, *filter(None, [operation.modify_name])]
-    changed = operation.modify_type
-    column: list[sa.Column[Any]] = [sa.Column(names[0], changed)] if changed is not None else []
-    return union([part(operation.table_name, names, operation.schema), *_about_columns(column, context)])
+    table, schema = operation.table_name, operation.schema
+    names = [operation.column_name, *filter(None, [operation.modify_name]), *_neighbours(operation)]
+    types = [item for item in (operation.modify_type, operation.existing_type) if item is not None]
+    using = operation.kw.get("postgresql_using")
+    return union(
+        [
+            part(table, names, schema),
+            *(_about_type(item, context) for item in types),
+            _about_value(operation.modify_server_default, table, schema, context),
+            _read_expression(sa.text(using), table, schema, context) if using else NOTHING,
+        ]
+    )
 
 
 def _read_create_index(operation: ops.CreateIndexOp, context: MigrationContext) -> Footprint:
@@ -106,6 +179,7 @@ def _read_create_index(operation: ops.CreateIndexOp, context: MigrationContext) 
     if _is_lost_in_copies(context) and not all(isinstance(item, (str, sa.Column)) for item in operation.columns):
         return whole(table, schema)
     found = [_read_expression(item, table, schema, context) for item in operation.columns]
+    found.append(_index_name(operation.index_name, schema, context))
     for name, value in operation.kw.items():
         if name.endswith("_where"):
             found.append(_read_expression(value, table, schema, context, is_text=True))
@@ -135,36 +209,63 @@ def _read_check(operation: ops.CreateCheckConstraintOp, context: MigrationContex
     return _read_expression(operation.condition, operation.table_name, operation.schema, context, is_text=True)
 
 
-def _read_foreign_key(operation: ops.CreateForeignKeyOp, _context: MigrationContext) -> Footprint:
+def _read_foreign_key(operation: ops.CreateForeignKeyOp, context: MigrationContext) -> Footprint:
+    name = operation.constraint_name
     return union(
         [
+            _key_name(name, operation.kw.get("source_schema"), context),
             part(operation.source_table, operation.local_cols, operation.kw.get("source_schema")),
             part(operation.referent_table, operation.remote_cols, operation.kw.get("referent_schema")),
         ]
     )
 
 
-def _read_columns(operation: Any, _context: MigrationContext) -> Footprint:
+def _key_name(name: Any, schema: str | None, context: MigrationContext) -> Footprint:
+    """Return a foreign key as a thing of its name, for engines on which all tables of a schema share these names."""
+    shares = context.dialect.name in ("mysql", "mariadb")
+    return whole(name, schema, "foreign key") if shares and isinstance(name, str) else NOTHING
+
+
+def _read_columns(operation: Any, context: MigrationContext) -> Footprint:
     """Return the footprint of a UNIQUE constraint or primary key."""
-    return part(operation.table_name, map(str, operation.columns), operation.schema)
+    own = part(operation.table_name, map(str, operation.columns), operation.schema)
+    if context.dialect.name != "postgresql":
+        return own
+    return union([own, _index_name(operation.constraint_name, operation.schema, context)])
+
+
+def _read_drop_constraint(operation: ops.DropConstraintOp, context: MigrationContext) -> Footprint:
+    found, kind = [whole(operation.table_name, operation.schema)], operation.constraint_type
+    if context.dialect.name == "postgresql" and kind in (None, "unique", "primary"):
+        found.append(_index_name(operation.constraint_name, operation.schema, context))
+    if kind in (None, "foreignkey"):
+        found.append(_key_name(operation.constraint_name, operation.schema, context))
+    return union(found)
 
 
 def _read_whole(operation: Any, _context: MigrationContext) -> Footprint:
     return whole(operation.table_name, operation.schema)
 
 
-def _read_drop_index(operation: ops.DropIndexOp, _context: MigrationContext) -> Footprint:
+def _read_drop_index(operation: ops.DropIndexOp, context: MigrationContext) -> Footprint:
+    name = _index_name(operation.index_name, operation.schema, context)
     if operation.table_name is None:
-        return opaque(f"drop_index({operation.index_name!r}) does not name its table")
-    return whole(operation.table_name, operation.schema)
+        return union([name, opaque(f"drop_index({operation.index_name!r}) does not name its table")])
+    return union([name, whole(operation.table_name, operation.schema)])
 
 
 def _read_rename(operation: ops.RenameTableOp, _context: MigrationContext) -> Footprint:
     return union([whole(operation.table_name, operation.schema), whole(operation.new_table_name, operation.schema)])
 
 
-def _read_bulk_insert(operation: ops.BulkInsertOp, _context: MigrationContext) -> Footprint:
-    return whole(operation.table.name, getattr(operation.table, "schema", None))
+def _read_bulk_insert(operation: ops.BulkInsertOp, context: MigrationContext) -> Footprint:
+    values = (value for row in operation.rows if isinstance(row, Mapping) for value in row.values())
+    written = [read_construct(sa.select(value), context.dialect) for value in values if _is_expression(value)]
+    return union([whole(operation.table.name, getattr(operation.table, "schema", None)), *written])
+
+
+def _is_expression(value: Any) -> bool:
+    return isinstance(value, sa.sql.ClauseElement) and not isinstance(value, sa.BindParameter)
 
 
 def _read_execute(operation: ops.ExecuteSQLOp, context: MigrationContext) -> Footprint:
@@ -198,7 +299,7 @@ _READERS: Mapping[type[MigrateOperation], Callable[[Any, MigrationContext], Foot
     ops.CreatePrimaryKeyOp: _read_columns,
     ops.CreateUniqueConstraintOp: _read_columns,
     ops.AddConstraintOp: _read_whole,
-    ops.DropConstraintOp: _read_whole,
+    ops.DropConstraintOp: _read_drop_constraint,
     ops.BulkInsertOp: _read_bulk_insert,
     ops.ExecuteSQLOp: _read_execute,
     ops.OpContainer: _read_container,
