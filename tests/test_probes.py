@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
+from support import fresh_database
 
 from flask_phased_migrate.probes import ConcurrentIndex, concurrent_index, invalid_index, was_executed
 
@@ -170,13 +171,29 @@ def cases(table: dict[str, tuple[str, ...]]) -> list[tuple[str, str]]:
     return [(kind, text) for kind in ("sqlite", "postgresql", "mysql") for text in (*table["all"], *table[kind])]
 
 
+@pytest.fixture(scope="module")
+def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of a PostgreSQL database for all tests here: making one takes longer than most of them."""
+    with fresh_database("postgresql", tmp_path_factory.mktemp("probes")) as url:
+        yield url
+
+
+def empty_schemas(connection: sa.Connection) -> None:
+    """Drop every schema of a PostgreSQL database that tests own, and make its first one anew."""
+    for name in sa.inspect(connection).get_schema_names():
+        if name != "information_schema":
+            connection.exec_driver_sql(f'DROP SCHEMA "{name}" CASCADE')
+    connection.exec_driver_sql("CREATE SCHEMA public")
+
+
 @pytest.fixture
 def connection(kind: str, request: pytest.FixtureRequest) -> Iterator[sa.Connection]:
     """A connection to a database that has the tables of BEFORE; every statement is committed at once."""
-    engine = sa.create_engine(
-        request.getfixturevalue(f"{kind}_url"), poolclass=sa.NullPool, isolation_level="AUTOCOMMIT"
-    )
+    url = request.getfixturevalue("postgresql" if kind == "postgresql" else f"{kind}_url")
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
     with engine.connect() as made:
+        if kind == "postgresql":
+            empty_schemas(made)
         for text in BEFORE:
             made.exec_driver_sql(text)
         if kind == "postgresql":
