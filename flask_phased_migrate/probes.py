@@ -6,9 +6,7 @@ sent twice without harm counts as not executed. For the rest there is no answer,
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +14,8 @@ import sqlalchemy as sa
 import sqlglot
 from sqlalchemy.engine import Connection, Dialect
 from sqlglot import Token, TokenType, exp
+
+from .inspection.quiet import quiet_parser
 
 _DIALECTS = {"postgresql": "postgres", "mysql": "mysql", "mariadb": "mysql", "sqlite": "sqlite"}
 
@@ -74,7 +74,7 @@ def parse(statement: str, dialect_name: str) -> tuple[Any, ...]:
     Names are as the engine has them: those without quotes are folded where it folds them.
     """
     try:
-        with _quiet():
+        with quiet_parser():
             found = sqlglot.parse(statement, read=_DIALECTS.get(dialect_name))
     except (sqlglot.errors.SqlglotError, RecursionError):
         return ()
@@ -90,22 +90,6 @@ def _as_postgresql_has_it(name: str, *, is_quoted: bool) -> str:
     return (name if is_quoted else name.lower()).encode()[:63].decode(errors="ignore")
 
 
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep sqlglot from logging what it cannot parse: that is told in our own words."""
-    logger = logging.getLogger("sqlglot")
-
-    def drop(_record: logging.LogRecord) -> bool:
-        return False
-
-    # A filter of one's own, and not the logger's switch: two threads would put back each other's.
-    logger.addFilter(drop)
-    try:
-        yield
-    finally:
-        logger.removeFilter(drop)
-
-
 def words_of(statement: str, dialect_name: str) -> tuple[str, ...]:
     """Return the tokens of an SQL text, comments left out; keywords and names as they are written."""
     return tuple(token.text for token in _tokens(statement, dialect_name))
@@ -113,7 +97,7 @@ def words_of(statement: str, dialect_name: str) -> tuple[str, ...]:
 
 def _tokens(statement: str, dialect_name: str) -> tuple[Token, ...]:
     try:
-        with _quiet():
+        with quiet_parser():
             tokens = sqlglot.tokenize(statement, read=_DIALECTS.get(dialect_name))
     except sqlglot.errors.SqlglotError:
         return ()

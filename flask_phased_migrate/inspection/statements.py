@@ -5,9 +5,7 @@ A statement that the parser does not know, or that runs code of its own, is opaq
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,6 +15,7 @@ from sqlglot.errors import SqlglotError
 
 from ..footprint import NOTHING, SCHEMA, Footprint, opaque, part, union, whole
 from .functions import BUILT_IN
+from .quiet import quiet_parser
 
 _DIALECTS = {
     "postgresql": "postgres",
@@ -87,7 +86,7 @@ def read_sql(text: str, dialect_name: str) -> Footprint:
     """
     dialect = _DIALECTS.get(dialect_name)
     try:
-        with _quiet():
+        with quiet_parser():
             found = union(_read_safely(piece) for piece in _pieces(text, dialect))
     except (SqlglotError, RecursionError):
         return _unknown(text)
@@ -106,7 +105,7 @@ def _read_safely(piece: _Piece) -> Footprint:
 def read_type(text: str, dialect_name: str) -> Footprint:
     """Return the named types that a column's type is made of, as things of their names."""
     try:
-        with _quiet():
+        with quiet_parser():
             found = sqlglot.parse_one(f"SELECT CAST(NULL AS {text})", read=_DIALECTS.get(dialect_name))
     except (SqlglotError, RecursionError):
         return _unknown(text)
@@ -116,7 +115,7 @@ def read_type(text: str, dialect_name: str) -> Footprint:
 def read_condition(text: str, table: str, schema: str | None, dialect_name: str) -> Footprint:
     """Return what a condition on one table touches, such as that of a CHECK constraint; else the whole table."""
     try:
-        with _quiet():
+        with quiet_parser():
             found = sqlglot.parse_one(f"SELECT 1 WHERE {text}", read=_DIALECTS.get(dialect_name))
     except (SqlglotError, RecursionError):
         return whole(table, schema)
@@ -133,17 +132,6 @@ def _unknown(text: str) -> Footprint:
 def _shortened(text: str) -> str:
     line = " ".join(text.split())
     return line if len(line) <= 60 else f"{line[:57]}..."
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    """Keep sqlglot from logging what it cannot parse: that is told in our own words."""
-    logger = logging.getLogger("sqlglot")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
 
 
 # -- pieces of text -----------------------------------------------------------------------------------
