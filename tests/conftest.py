@@ -7,10 +7,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from support import Site, fresh_database, make_site
+from support import Site, drop_spare_databases, fresh_database, make_site
 
 # Tests rewrite revision files within a second, and Python takes a cached module of the same second and size for fresh.
 sys.dont_write_bytecode = True
+
+
+def pytest_sessionfinish() -> None:
+    """Leave no database behind."""
+    drop_spare_databases()
 
 
 @pytest.fixture(params=["sqlite", "postgresql", "mysql"])

@@ -8,7 +8,6 @@ import os
 import shutil
 import subprocess
 import sys
-import tempfile
 import textwrap
 import uuid
 from collections.abc import Iterator, Mapping
@@ -81,28 +80,70 @@ def server_url(kind: str) -> sa.URL:
 
 @contextmanager
 def fresh_database(kind: str, folder: Path) -> Iterator[str]:
-    """Give the URL of a new empty database of ``kind`` (sqlite, postgresql, mysql); drop it afterwards."""
+    """Give the URL of an empty database of ``kind`` (sqlite, postgresql, mysql); nothing of it is left afterwards."""
     name = f"fpm_{uuid.uuid4().hex[:20]}"
     if kind == "sqlite":
         yield f"sqlite:///{folder / name}.sqlite3"
         return
     server = server_url(kind)
-    charset = " CHARACTER SET utf8mb4" if kind == "mysql" else ""
-    force = " WITH (FORCE)" if kind == "postgresql" else ""
-    _run_on_server(server, f"CREATE DATABASE {name}{charset}")
+    if kind == "postgresql":
+        with _emptied_database(server, name) as url:
+            yield url
+        return
+    _run_on_server(server, f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
     try:
         yield server.set(database=name).render_as_string(hide_password=False)
     finally:
-        _run_on_server(server, f"DROP DATABASE {name}{force}")
+        _run_on_server(server, f"DROP DATABASE {name}")
+
+
+# PostgreSQL takes longer to make a database than most tests take in it.
+_SPARE: list[str] = []
 
 
 @contextmanager
-def database_of_many_runs(kind: str) -> Iterator[str]:
-    """Give the URL of a :func:`fresh_database` that the examples of a law empty and fill again and again."""
-    # SQLite waits for the disk at every commit; a file system in memory does not make it.
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder, fresh_database(kind, Path(folder)) as url:
-        yield url
+def _emptied_database(server: sa.URL, new_name: str) -> Iterator[str]:
+    """Give the URL of a database that an earlier test has left, or of a new one; empty it for the next."""
+    if _SPARE:
+        name = _SPARE.pop()
+    else:
+        name = new_name
+        _run_on_server(server, f"CREATE DATABASE {name}")
+    url = server.set(database=name)
+    try:
+        yield url.render_as_string(hide_password=False)
+    finally:
+        try:
+            _empty(url)
+            _SPARE.append(name)
+        except sa.exc.DBAPIError:
+            _run_on_server(server, f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+
+
+def _empty(url: sa.URL) -> None:
+    """End the sessions in a PostgreSQL database and drop everything in it."""
+    engine = sa.create_engine(url, poolclass=sa.NullPool, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+        connection.exec_driver_sql(f"ALTER DATABASE {url.database} RESET ALL")
+        empty_schemas(connection)
+
+
+def empty_schemas(connection: sa.Connection) -> None:
+    """Drop every schema of a PostgreSQL database that tests own, and make its first one anew."""
+    for name in sa.inspect(connection).get_schema_names():
+        if name != "information_schema":
+            connection.exec_driver_sql(f'DROP SCHEMA "{name}" CASCADE')
+    connection.exec_driver_sql("CREATE SCHEMA public")
+
+
+def drop_spare_databases() -> None:
+    """Drop the databases that were kept for the next test."""
+    while _SPARE:
+        _run_on_server(server_url("postgresql"), f"DROP DATABASE IF EXISTS {_SPARE.pop()} WITH (FORCE)")
 
 
 def _run_on_server(url: sa.URL, statement: str) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 import sqlalchemy as sa
-from support import fresh_database
+from support import empty_schemas, fresh_database
 
 from flask_phased_migrate.probes import ConcurrentIndex, concurrent_index, invalid_index, was_executed
 
@@ -176,14 +176,6 @@ def postgresql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a PostgreSQL database for all tests here: making one takes longer than most of them."""
     with fresh_database("postgresql", tmp_path_factory.mktemp("probes")) as url:
         yield url
-
-
-def empty_schemas(connection: sa.Connection) -> None:
-    """Drop every schema of a PostgreSQL database that tests own, and make its first one anew."""
-    for name in sa.inspect(connection).get_schema_names():
-        if name != "information_schema":
-            connection.exec_driver_sql(f'DROP SCHEMA "{name}" CASCADE')
-    connection.exec_driver_sql("CREATE SCHEMA public")
 
 
 @pytest.fixture
