@@ -492,6 +492,8 @@ class SQLite(Adapter):
         return not is_autocommit(connection)
 
     def begin(self, connection: Connection) -> None:
+        if is_autocommit(connection):
+            return
         if not getattr(connection.connection.driver_connection, "in_transaction", False):
             connection.exec_driver_sql("BEGIN IMMEDIATE")
 

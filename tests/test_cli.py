@@ -554,6 +554,7 @@ EXECUTION_KEYS = {
     "duration_ms",
     "host",
     "pid",
+    "session",
     "operator",
     "app_version",
     "error",

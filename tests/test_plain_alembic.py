@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 
@@ -65,8 +66,8 @@ def alembic(site: Site, *arguments: str) -> subprocess.CompletedProcess[str]:
 def site(project: Callable[..., Site], database_url: str) -> Site:
     made = project(database_url)
     made.revision("1", None, PHASED)
-    made.revision("2", "1", UNPHASED)
-    made.revision("3", "2", SEGMENTS)
+    made.revision("2", "1", 'independent_of = ("1",)\n\n' + textwrap.dedent(UNPHASED))
+    made.revision("3", "2", 'independent_of = ("1", "2")\n\n' + textwrap.dedent(SEGMENTS))
     return made
 
 
