@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import textwrap
 import uuid
 from collections.abc import Iterator, Mapping
@@ -144,6 +145,15 @@ def drop_spare_databases() -> None:
     """Drop the databases that were kept for the next test."""
     while _SPARE:
         _run_on_server(server_url("postgresql"), f"DROP DATABASE IF EXISTS {_SPARE.pop()} WITH (FORCE)")
+
+
+@contextmanager
+def database_of_many_runs(kind: str) -> Iterator[str]:
+    """Give the URL of a :func:`fresh_database` that the examples of a law empty and fill again and again."""
+    # SQLite waits for the disk at every commit; a file system in memory does not make it.
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder, fresh_database(kind, Path(folder)) as url:
+        yield url
 
 
 def _run_on_server(url: sa.URL, statement: str) -> None:
