@@ -24,8 +24,8 @@ from support import HEADER, TEMPLATE, connect, database_of_many_runs, drop_table
 from flask_phased_migrate.errors import Refused
 from flask_phased_migrate.offline import render_sql
 
-EXAMPLES = {"sqlite": 25, "postgresql": 8, "mysql": 8}
-CROWDED_EXAMPLES = {"sqlite": 60, "postgresql": 20, "mysql": 20}
+EXAMPLES = {"sqlite": 40, "postgresql": 16, "mysql": 16}
+CROWDED_EXAMPLES = {"sqlite": 100, "postgresql": 40, "mysql": 40}
 PHASES = (
     ("before-deploy after-deploy final", "before-deploy"),
     ("one two three four", "two"),

@@ -22,7 +22,7 @@ from test_law import snapshot
 
 from flask_phased_migrate.errors import Refused
 
-EXAMPLES = {"sqlite": 16, "postgresql": 5, "mysql": 5}
+EXAMPLES = {"sqlite": 24, "postgresql": 8, "mysql": 8}
 PHASES = ("before-deploy", "after-deploy", "final")
 FORMS = ("functions", "functions", "generator", "bare generator", "unphased")
 
