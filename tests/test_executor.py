@@ -1718,3 +1718,33 @@ def set_timeout(connection, _record):
 with app.app_context():
     sa.event.listen(db.engine, "connect", set_timeout)
 """
+
+
+@pytest.mark.parametrize("end", ["os._exit(9)", "raise ValueError('no')"])
+def test_statements_that_are_kept_are_not_forgotten_by_a_run_that_did_not_get_there(
+    project: Callable[..., Site], mysql_url: str, end: str
+) -> None:
+    site = project(mysql_url)
+    query(mysql_url, "CREATE TABLE a (x INTEGER, y INTEGER, z INTEGER)")
+    query(mysql_url, "INSERT INTO a (x, y, z) VALUES (1, 2, 3)")
+    moves = SWAP.replace('new_column_name="y"', 'new_column_name="z"')
+    site.revision("1", None, "import os\n" + body(f"if os.environ.get('END'):\n    {end}", moves))
+    assert site.flask("db", "upgrade").returncode == 1  # there is a z already
+    query(mysql_url, "ALTER TABLE a DROP COLUMN z")
+    assert site.flask("db", "upgrade", env={"END": "1"}).returncode in (1, 9)
+    assert site.flask("db", "upgrade").returncode == 0
+    assert query(mysql_url, "SELECT x, z FROM a") == [(2, 1)]
+
+
+def test_data_that_an_operation_commits_with_its_ddl_are_not_written_twice(on_mysql: Runs) -> None:
+    on_mysql.site.revision("1", None, body(
+        CREATE.format("a"),
+        'with op.batch_alter_table("a") as batch:',
+        '    op.execute("INSERT INTO a VALUES (1)")',
+        '    op.execute("ALTER TABLE nowhere ADD x integer")',
+    ))  # fmt: skip
+    with pytest.raises(StepFailed):
+        on_mysql.upgrade()
+    query(on_mysql.site.url, "CREATE TABLE nowhere (id integer)")
+    on_mysql.upgrade()
+    assert query(on_mysql.site.url, "SELECT id FROM a") == [(1,)]

@@ -11,7 +11,7 @@ import functools
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, TypeVar
 
 import sqlalchemy as sa
@@ -377,7 +377,12 @@ class Executor:
             with self.connection.begin():
                 self._move_back(action)
                 self.recorder.record_status(
-                    step, self.begun, statement=skip, checksum=checksum(), started_at=self.step_began
+                    step,
+                    self.begun,
+                    statement=skip,
+                    part=progress.kept_part(skip),
+                    checksum=checksum(),
+                    started_at=self.step_began,
                 )
             progress.recorded, progress.stored = True, skip
         with self._guarded(body) as check, self._transaction():
@@ -592,7 +597,7 @@ class Executor:
             self.connection.rollback()
             with self.connection.begin():
                 if execution.progress.recorded:
-                    self._record_stopped(execution.step, execution.action.skip, doubtful=execution.action.doubtful)
+                    self._record_stopped(execution.step, execution.action)
                 self.recorder.record_ended(execution.id, "interrupted", 0.0, error)
 
     def _discard_connection(self) -> None:
@@ -605,15 +610,14 @@ class Executor:
         """Write where the step stopped into the ledger, if the ledger knows of it or has to."""
         progress, step = execution.progress, execution.step
         doubtful = progress.sent and not _is_answer(error)
+        part = progress.kept_part(_done(progress))
         if progress.astray:
             self._record_begun(step, "interrupted", progress.stored)
         elif doubtful or progress.suspect:
-            self._record_begun(step, self.begun, _done(progress), progress.part)
-        elif progress.place is None:
+            self._record_begun(step, self.begun, _done(progress), part)
+        elif progress.place is None or progress.recorded or progress.place != progress.stored:
             # The server has answered, so what it has done is known to the statement.
-            self._record_begun(step, self._stopped, _done(progress), progress.part)
-        elif progress.recorded or progress.place != progress.stored:
-            self._record_stopped(step, progress.place)
+            self._record_stopped(step, replace(execution.action, skip=_done(progress), part=part, doubtful=False))
 
     @property
     def _stopped(self) -> str:
@@ -625,12 +629,10 @@ class Executor:
             step, status, statement=operations, part=part, checksum=self._checksum(step), started_at=self.step_began
         )
 
-    def _record_stopped(self, step: Step, place: int, *, doubtful: bool = False) -> None:
-        """Write that a step stopped after so many operations; after none, what it was before it began."""
-        if doubtful:
-            self._record_begun(step, self.begun, place)
-        elif place:
-            self._record_begun(step, self._stopped, place)
+    def _record_stopped(self, step: Step, at: Action) -> None:
+        """Write that a step stopped where ``at`` would begin it; at its beginning, what it was before."""
+        if at.doubtful or at.skip or at.part:
+            self._record_begun(step, self.begun if at.doubtful else self._stopped, at.skip, at.part)
         elif self.direction == "downgrade":
             self.recorder.record_status(step, "done")
         else:
@@ -669,10 +671,11 @@ class Executor:
             return f"{so_far}An earlier run may have executed this statement already."
         if progress.sent and not _is_answer(error):
             return f"{so_far}The operation after that may be there, in part or as a whole: the next run looks."
-        if progress.place is None:
+        part = counted(progress.kept_part(done), "statement")
+        if progress.place is None or progress.kept_part(done):
             return (
-                f"{so_far}Of the operation after that {counted(progress.part, 'statement')} took effect; the next "
-                "run goes on after that, if the body stays as it is."
+                f"{so_far}Of the operation after that {part} took effect; the next run goes on after that, if the body "
+                "stays as it is."
             )
         if done == 0:
             return "Nothing of this step is left in the database."

@@ -175,7 +175,7 @@ class StepOperations:
         # Whether the body has sent something in the transaction that is open now.
         self._begun = False
         # How many statements of the first operation that is not skipped an earlier run has left in the database.
-        self._left = progress.part
+        self._left = progress.kept_part(runner.skip)
         self._counted_for = -1
 
     @contextmanager
@@ -281,6 +281,7 @@ class StepOperations:
 
     def _before_implicit_commit(self, *, writes: bool) -> None:
         if not self.progress.autocommit:
+            self.progress.keep_pending()
             self._store_astray(writes=writes)
             if (
                 self.progress.stored != self.runner.committed
@@ -300,7 +301,7 @@ class StepOperations:
         """Begin to count the statements of the operation that goes on, if it is another than before."""
         if self._counted_for != self.runner.finished:
             self._counted_for = self.runner.finished
-            self.progress.part = 0
+            self.progress.begin_counting()
 
     def _has_kept_part(self) -> bool:
         """Return whether statements of the operation that goes on are kept that the ledger does not tell of."""
@@ -490,6 +491,7 @@ class StepOperations:
 
     def _commit_so_far(self) -> None:
         """Note in the ledger that the step began: what it did so far is committed next."""
+        self.progress.keep_pending()
         self._store(self.runner.committed)
         self.progress.committing(self.runner.committed)
         self._begun = False
@@ -505,7 +507,7 @@ class StepOperations:
                 self.step,
                 "interrupted" if astray else self.executor.begun,
                 statement=operations,
-                part=self.progress.part if self.runner.in_operation and operations == self.runner.finished else 0,
+                part=self.progress.kept_part(operations),
                 checksum=self.checksum(),
                 started_at=self.executor.step_began,
             )

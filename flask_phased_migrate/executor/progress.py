@@ -29,6 +29,9 @@ class Progress:
         self.sent = False
         self.stored = 0
         self.part = 0
+        self._first = (0, 0)
+        # Statements of the operation that goes on that a commit now would keep.
+        self._pending = 0
         self.suspect = False
         self.autocommit = autocommit
         self.place: int | None = 0
@@ -44,10 +47,25 @@ class Progress:
         """Note how many operations an earlier run has committed, and how many statements of the next."""
         self.place = self.stored = operations
         self.part = part
+        self._first = (operations, part)
+
+    def keep_pending(self) -> None:
+        """Count as kept what the operation that goes on has sent: it is committed next."""
+        self.part, self._pending = self.part + self._pending, 0
+
+    def begin_counting(self) -> None:
+        """Begin to count the statements of another operation."""
+        self.part = self._pending = 0
+
+    def kept_part(self, operations: int) -> int:
+        """Return how many statements are kept of the operation after so many, also of one that was not reached yet."""
+        first, part = self._first
+        return max(self.part, part) if operations == first else self.part
 
     def begin_again(self) -> None:
         """Note that what was not committed is rolled back, and that the body is run again from its place."""
         self._stray = self._written = self._lost = self._part = False
+        self._pending = 0
         self.ending = self.in_flight = self.sent = self.suspect = False
         self.autocommit = self._always_autocommit
 
@@ -66,6 +84,7 @@ class Progress:
 
     def committing(self, operations: int) -> None:
         """Note that everything so far is committed now, while ``operations`` have ended."""
+        self.keep_pending()
         if self._stray or self._lost:
             self.go_astray()
         elif self.place is not None and not self._part:
@@ -83,6 +102,7 @@ class Progress:
             self._part = True
         else:
             self._written = True
+            self._pending += 1
 
     def operation_ended(self, operations: int) -> Literal["open", "kept", "half"]:
         """Note that an operation has ended, and return what became of what it did.
@@ -92,7 +112,7 @@ class Progress:
         """
         part, written = self._part or self.autocommit, self._written
         self._part = self._written = False
-        self.part = 0
+        self.part = self._pending = 0
         if part and self.place is not None:
             self.place = operations
             if self._lost:
