@@ -6,15 +6,43 @@ from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.functions import FunctionElement
 
 LEDGER_SUFFIX = "_phase"
 JOURNAL_SUFFIX = "_journal"
 
-_MOMENT = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql", "mariadb")
-_LONG_TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql", "mariadb")
+
+class _Moment(sa.TypeDecorator[Any]):
+    """A time to the microsecond, also where a ``DATETIME`` has only seconds."""
+
+    impl = sa.DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return MySQL's own type, whose module is loaded only then."""
+        if dialect.name not in ("mysql", "mariadb"):
+            return super().load_dialect_impl(dialect)
+        from sqlalchemy.dialects import mysql
+
+        return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+
+
+class _LongText(sa.TypeDecorator[Any]):
+    """A text of any length, also where ``TEXT`` ends at 64 KiB."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return MySQL's own type, whose module is loaded only then."""
+        if dialect.name not in ("mysql", "mariadb"):
+            return super().load_dialect_impl(dialect)
+        from sqlalchemy.dialects import mysql
+
+        return dialect.type_descriptor(mysql.LONGTEXT())
+
+
 _TABLE_OPTIONS: dict[str, Any] = {
     f"{name}_{option}": value
     for name in ("mysql", "mariadb")
@@ -49,8 +77,8 @@ def build_tables(
         sa.Column("statements", sa.Integer),
         sa.Column("checksum", sa.String(64)),
         sa.Column("run_id", sa.String(36)),
-        sa.Column("started_at", _MOMENT),
-        sa.Column("finished_at", _MOMENT),
+        sa.Column("started_at", _Moment),
+        sa.Column("finished_at", _Moment),
         schema=schema,
         **_TABLE_OPTIONS,
     )
@@ -63,16 +91,16 @@ def build_tables(
         sa.Column("phase", sa.String(64)),
         sa.Column("operation", sa.String(16), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
-        sa.Column("started_at", _MOMENT),
-        sa.Column("finished_at", _MOMENT),
+        sa.Column("started_at", _Moment),
+        sa.Column("finished_at", _Moment),
         sa.Column("duration_ms", sa.BigInteger),
         sa.Column("host", sa.String(255)),
         sa.Column("pid", sa.Integer),
         sa.Column("session", sa.BigInteger),
         sa.Column("operator", sa.String(255)),
         sa.Column("app_version", sa.String(255)),
-        sa.Column("error", _LONG_TEXT),
-        sa.Column("traceback", _LONG_TEXT),
+        sa.Column("error", _LongText),
+        sa.Column("traceback", _LongText),
         schema=schema,
         **_TABLE_OPTIONS,
     )

@@ -10,6 +10,7 @@ import click
 from flask import g
 from flask.cli import with_appcontext
 
+from .collector import collecting_rarely, leave_quickly
 from .failures import ErrorsAsStatus
 
 _F = TypeVar("_F", bound=Callable[..., Any])
@@ -134,7 +135,9 @@ def _taking_globals(callback: Callable[..., Any]) -> Callable[..., Any]:
             g.migrate_operator = options.pop("operator")
         else:
             options.pop("operator", None)
-        return ErrorsAsStatus(callback)(*arguments, **options)
+        leave_quickly()
+        with collecting_rarely():
+            return ErrorsAsStatus(callback)(*arguments, **options)
 
     for option in reversed(global_options(short_config=short)):
         run = option(run)

@@ -141,7 +141,8 @@ class Progress:
 
     def _line(self, text: str) -> None:
         if not self.quiet:
-            click.echo(text, err=True)
+            # click.echo() takes several times as long, looking for what these lines never have.
+            sys.stderr.write(f"{text}\n")
 
 
 def print_plan(

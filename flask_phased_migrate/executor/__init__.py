@@ -414,9 +414,11 @@ class Executor:
                 if upcoming is not None and not progress.recorded:
                     # Nothing but this transaction tells of the step, and the run's last commit makes it durable.
                     written.commit_lazily()
+                progress.ending = True
+                if not progress.autocommit:
+                    written.commit_with_it()
             if upcoming is not None:
                 upcoming.id = written.inserted
-            progress.ending = True
         return upcoming
 
     def _guarded(self, body: Body | None) -> AbstractContextManager[Callable[[], None]]:

@@ -1,0 +1,311 @@
+"""Sends the changes of the bookkeeping, in as few messages to the server as the engine can take them.
+
+They are sent for every step, so they are texts that were compiled once: SQLAlchemy's way to its cache takes longer
+than the server's answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from .tables import Tables
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One change: a kind, for example ``update record``, and the values of the columns that it names.
+
+    ``place`` is what it changes: the table and the row, or a beginning of it.
+    """
+
+    kind: str
+    values: Mapping[str, Any]
+    place: tuple[Any, ...]
+
+    def overlaps(self, other: Change) -> bool:
+        """Return whether both change the same row."""
+        mine, theirs = self.place, other.place
+        return mine[0] == theirs[0] and mine[: len(theirs)] == theirs[: len(mine)]
+
+
+def change(kind: str, values: Mapping[str, Any]) -> Change:
+    """Return a :class:`Change` with its place."""
+    if kind in _MOVES:
+        return Change(kind, values, ("version",))
+    if kind.endswith("execution"):
+        return Change(kind, values, ("execution", values.get("id")))
+    if kind == "delete records":
+        return Change(kind, values, ("record", values["revision"]))
+    return Change(kind, values, ("record", values["revision"], values["phase"]))
+
+
+class Writer:
+    """Collects changes and sends them. ``inserted`` is the id of the journal row that was written last."""
+
+    def __init__(self, connection: Connection, tables: Tables) -> None:
+        self.connection = connection
+        self.tables = tables
+        self.inserted = 0
+        dialect = connection.dialect
+        translated = bool(connection.get_execution_options().get("schema_translate_map"))
+        self._messages = dialect.driver in _SEVERAL_STATEMENTS and not translated
+        if dialect.name in ("mysql", "mariadb"):
+            self._messages &= getattr(dialect, "is_mariadb", False)
+        self._gathering = False
+        self._waiting: list[Change] = []
+        self._lazily = self._commits = False
+        self._made: dict[Any, Any] = {}
+
+    @contextmanager
+    def gathering(self) -> Iterator[None]:
+        """Send what is written in the block at its end."""
+        self._gathering = True
+        try:
+            yield
+            self._send()
+        finally:
+            self._gathering = self._lazily = self._commits = False
+            self._waiting.clear()
+
+    def forget(self) -> None:
+        """Forget what was not sent."""
+        self._waiting.clear()
+
+    def commit_lazily(self) -> None:
+        """Let the server answer the transaction's COMMIT before it is on the disk, where it can promise the order.
+
+        If the server itself dies within the second, the transaction and all after it are as if they had not been
+        (PostgreSQL documentation, Asynchronous Commit). A later commit that is not lazy makes it durable.
+        """
+        self._lazily = self._messages and self.connection.dialect.name == "postgresql"
+
+    def commit_with_it(self) -> None:
+        """Commit in the message that is sent at the end of the block, where the driver then knows that it has: its own
+        COMMIT sends nothing, and a round trip is saved."""
+        self._commits = self._messages and self.connection.dialect.driver == "psycopg"
+
+    def write(self, kind: str, **values: Any) -> None:
+        """Send a change, or keep it until the end of the block.
+
+        :raises RuntimeError: if the version table does not have the row that it changes.
+        """
+        new = change(kind, values)
+        if any(new.overlaps(other) for other in self._waiting):
+            self._send()
+        self._waiting.append(new)
+        if not self._gathering:
+            self._send()
+
+    def _send(self) -> None:
+        waiting, self._waiting = _moving_records(self._waiting), []
+        if self._messages and any(item.kind in _LAST for item in waiting[1:]):
+            self._send_message(waiting)
+            return
+        for item in waiting:
+            self._send_one(item)
+
+    def _send_one(self, item: Change) -> None:
+        statement = self._once(item.kind, lambda: self._statement(item.kind, "0_"))
+        result = self.connection.execute(statement, _numbered((item,)))
+        if item.kind == "insert execution":
+            (self.inserted,) = result.inserted_primary_key or (0,)
+        elif item.kind in _MOVES and result.rowcount not in (1, -1) and result.dialect.supports_sane_rowcount:
+            raise self._lost()
+
+    def _once(self, key: Any, make: Callable[[], Any]) -> Any:
+        if key not in self._made:
+            self._made[key] = make()
+        return self._made[key]
+
+    def _lost(self) -> RuntimeError:
+        return RuntimeError(
+            f"a row that must be in {self.tables.version.name} or beside it in {self.tables.ledger.name} or "
+            f"{self.tables.journal.name} is not: it was changed by somebody else during this run"
+        )
+
+    # -- several changes at once --------------------------------------------------------------------
+
+    def _send_message(self, changes: Sequence[Change]) -> None:
+        """Send all changes as one message of several statements, whose last tells what was done."""
+        last = next(item for kind in _LAST for item in reversed(changes) if item.kind == kind)
+        moves = [item for item in changes if item.kind in _MOVES]
+        others = [item for item in changes if item is not last and item.kind not in _MOVES]
+        ordered = [*others, *moves, last]
+        kinds = tuple(item.kind for item in ordered)
+        commits = self._commits and last.kind == "insert execution"
+        if self.connection.dialect.name == "postgresql":
+            key = (kinds, self._lazily, commits)
+            template = self._once(key, lambda: self._postgresql_message(kinds, len(moves), commits=commits))
+        else:
+            template = self._once(kinds, lambda: self._mariadb_message(kinds, len(moves)))
+        # With parameters psycopg 3 would have the server prepare a statement, which must be one alone.
+        text = template % {name: self._literal(value) for name, value in _numbered(ordered).items()}
+        try:
+            row = _last_row(self.connection.exec_driver_sql(text, execution_options={"no_parameters": True}))
+        except sa.exc.DBAPIError as error:
+            if _is_own_refusal(error):
+                raise self._lost() from error
+            error.statement = f"(the rows of this step in {self.tables.version.name} and beside it)"
+            raise
+        if row is None:
+            raise self._lost()
+        if last.kind == "insert execution":
+            (self.inserted,) = row
+
+    def _postgresql_message(self, kinds: tuple[str, ...], moves: int, *, commits: bool) -> str:
+        """Return the text of a message: each statement gives rows, since some drivers look at the first only.
+
+        A version table that was not changed as it must be is a division by zero before the end.
+        """
+        statements = [self._statement(kind, f"{place}_") for place, kind in enumerate(kinds)]
+        plain = statements[: len(statements) - 1 - moves]
+        parts: list[Any] = [item.returning(next(iter(item.table.c))) for item in plain]
+        if self._lazily:
+            parts.append(sa.text("SET LOCAL synchronous_commit = off"))
+        number, last = self.tables.journal.c.id, statements[-1]
+        if moves:
+            moved = [
+                item.returning(self.tables.version.c.version_num).cte(f"moved_{place}")
+                for place, item in enumerate(statements[len(plain) : -1])
+            ]
+            count: Any = sa.literal_column("0")
+            for item in moved:
+                count += sa.select(sa.func.count()).select_from(item).scalar_subquery()
+            wanted, one, none = (sa.literal_column(word, sa.Integer()) for word in (str(moves), "1", "0"))
+            right = sa.case((count == wanted, one), else_=none)
+            parts.append(last.add_cte(*moved).returning((number // right).label("id")))
+        else:
+            parts.append(last.returning(number))
+        return ";\n".join([*map(self._compiled, parts), *(["COMMIT"] if commits else [])])
+
+    def _mariadb_message(self, kinds: tuple[str, ...], moves: int) -> str:
+        """Return the text of a compound statement (MariaDB documentation, "BEGIN NOT ATOMIC", "SIGNAL")."""
+        statements = [self._compiled(self._statement(kind, f"{place}_")) for place, kind in enumerate(kinds)]
+        place = len(statements) - 1 - moves
+        counted = [f"{item};\nSET moved = moved + ROW_COUNT()" for item in statements[place:-1]]
+        check = f"IF moved <> {moves} THEN SIGNAL SQLSTATE '{_REFUSAL}'; END IF"
+        parts = [*statements[:place], *counted, check, statements[-1], "SELECT LAST_INSERT_ID()"]
+        return "BEGIN NOT ATOMIC\nDECLARE moved INT DEFAULT 0;\n" + ";\n".join(parts) + ";\nEND"
+
+    def _literal(self, value: str | int | datetime | None) -> str:
+        escapes = self.connection.dialect.name == "postgresql"
+        return literal(value, escapes=escapes)
+
+    def _compiled(self, statement: Any) -> str:
+        return str(statement.compile(dialect=self.connection.dialect))
+
+    # -- the statements -----------------------------------------------------------------------------
+
+    def _statement(self, kind: str, prefix: str) -> Any:
+        """Return the statement of one change, its parameters named after the columns with ``prefix``."""
+        ledger, journal, version = self.tables.ledger, self.tables.journal, self.tables.version
+        if kind in _UPDATES:
+            values, where = self._update(kind, prefix)
+            return sa.update(next(iter(values)).table).values(values).where(*where)
+        if kind == "insert execution":
+            return sa.insert(journal).values(_given_all(journal, _EXECUTION_BEGINS, prefix))
+        if kind == "insert record":
+            return sa.insert(ledger).values(_given_all(ledger, ("revision", "phase", *_RECORD), prefix))
+        if kind == "insert version":
+            return sa.insert(version).values(version_num=_given(version.c.version_num, prefix, "after"))
+        if kind == "delete version":
+            return sa.delete(version).where(version.c.version_num == _given(version.c.version_num, prefix, "before"))
+        keys = ["revision"] if kind == "delete records" else ["revision", "phase"]
+        return sa.delete(ledger).where(*(ledger.c[key] == _given(ledger.c[key], prefix) for key in keys))
+
+    def _update(self, kind: str, prefix: str) -> tuple[dict[sa.Column[Any], Any], list[sa.ColumnElement[bool]]]:
+        """Return what an update sets, and which row it is."""
+        ledger, journal, number = self.tables.ledger, self.tables.journal, self.tables.version.c.version_num
+        if kind == "update version":
+            return {number: _given(number, prefix, "after")}, [number == _given(number, prefix, "before")]
+        if kind in _EXECUTION_ENDS:
+            found = journal.c.id == _given(journal.c.id, prefix)
+            return _given_all(journal, _EXECUTION_ENDS[kind], prefix), [found]
+        old = "old_" if kind == "move record" else ""
+        row = [ledger.c[key] == _given(ledger.c[key], prefix, old + key) for key in ("revision", "phase")]
+        return _given_all(ledger, (*(("revision", "phase") if old else ()), *_RECORD), prefix), row
+
+
+def _given(column: sa.Column[Any], prefix: str, name: str | None = None) -> sa.BindParameter[Any]:
+    return sa.bindparam(f"{prefix}{name or column.name}", type_=column.type)
+
+
+def _given_all(table: sa.Table, names: Sequence[str], prefix: str) -> dict[sa.Column[Any], Any]:
+    return {table.c[name]: _given(table.c[name], prefix) for name in names}
+
+
+def _numbered(changes: Sequence[Change]) -> dict[str, Any]:
+    """Return the values of several changes, named as the parameters of their statements are."""
+    return {f"{place}_{name}": value for place, item in enumerate(changes) for name, value in item.values.items()}
+
+
+def _last_row(result: sa.CursorResult[Any]) -> tuple[Any, ...] | None:
+    """Return the row that the last statement of a message gave. psycopg 3 has those of all."""
+    cursor: Any = result.cursor
+    row: tuple[Any, ...] | None = cursor.fetchone()
+    while result.dialect.driver == "psycopg" and cursor.nextset():
+        row = cursor.fetchone() if cursor.description else row
+    result.close()
+    return row
+
+
+def literal(value: str | int | datetime | None, *, escapes: bool) -> str:
+    """Return a value as the server reads it, whatever the session says about backslashes.
+
+    :param escapes: whether ``E'...'`` has them (PostgreSQL documentation, "Lexical Structure"); else a text with one
+        is written in hexadecimal (MariaDB documentation, "Hexadecimal Literals").
+    """
+    if value is None:
+        return "NULL"
+    if isinstance(value, int):
+        return str(value)
+    text = str(value)
+    if "\\" not in text:
+        return "'" + text.replace("'", "''") + "'"
+    if escapes:
+        return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
+    return f"CONVERT(X'{text.encode().hex()}' USING utf8mb4)"
+
+
+def _is_own_refusal(error: sa.exc.DBAPIError) -> bool:
+    """Return whether a message ended because the version table was not changed as it must be."""
+    origin: Any = error.orig
+    return getattr(origin, "sqlstate", None) == _DIVISION_BY_ZERO or (
+        getattr(origin, "pgcode", None) == _DIVISION_BY_ZERO or origin.args[:1] == (_UNHANDLED_SIGNAL,)
+    )
+
+
+def _moving_records(changes: Sequence[Change]) -> list[Change]:
+    """Return changes that do the same, with the one record that goes become the one that comes."""
+    gone = [item for item in changes if item.kind == "delete record"]
+    come = [item for item in changes if item.kind == "insert record"]
+    if len(gone) != 1 or len(come) != 1 or changes.index(gone[0]) > changes.index(come[0]):
+        return list(changes)
+    old = {f"old_{name}": value for name, value in gone[0].values.items()}
+    moved = change("move record", {**come[0].values, **old})
+    return [moved if item is come[0] else item for item in changes if item is not gone[0]]
+
+
+_SEVERAL_STATEMENTS = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
+"""The drivers that send the text of several statements, or of a compound one, as it is."""
+
+_EXECUTION_BEGINS = (
+    *("run_id", "revision", "phase", "operation", "status", "started_at", "finished_at", "duration_ms"),
+    *("host", "pid", "session", "operator", "app_version", "error"),
+)
+_END = ("status", "finished_at", "duration_ms", "error", "traceback")
+_EXECUTION_ENDS = {"end execution": _END, "date execution": ("started_at", *_END)}
+_RECORD = ("status", "statement", "statements", "checksum", "run_id", "started_at", "finished_at")
+_MOVES = frozenset({"update version", "delete version", "insert version"})
+_UPDATES = frozenset({"update version", "update record", "move record", *_EXECUTION_ENDS})
+_DIVISION_BY_ZERO = "22012"
+_REFUSAL, _UNHANDLED_SIGNAL = "45000", 1644
+_LAST = ("insert execution", *_EXECUTION_ENDS)
+"""What a message may end with: the first of them that it has."""
