@@ -21,7 +21,8 @@ from .environment import READ_ONLY_KEY, Config, alembic_call, open_script, revis
 from .errors import UsageError
 from .executor import end_reading
 from .extension import Migrate, current_migrate
-from .offline import MigrationData, render_sql, with_bind
+from .offline.data import MigrationData
+from .offline.text import render_sql, with_bind
 from .phases import configure_phases
 from .render import render_graph
 

@@ -19,7 +19,7 @@ from .errors import ConfigurationError, Refused, UsageError
 from .extension import Migrate
 from .extension.project import Request, split_range
 from .extension.settings import Setting, engines_of, migration_connections
-from .offline import Statement, render_sql
+from .offline.text import Statement, render_sql
 from .phases import split_names
 from .plan import Direction, Plan, Step
 

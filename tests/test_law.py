@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from support import HEADER, TEMPLATE, connect, database_of_many_runs, drop_tables, make_site, repeatable, run_client
 
 from flask_phased_migrate.errors import Refused
-from flask_phased_migrate.offline import render_sql
+from flask_phased_migrate.offline.text import render_sql
 
 EXAMPLES = {"sqlite": 40, "postgresql": 16, "mysql": 16}
 CROWDED_EXAMPLES = {"sqlite": 100, "postgresql": 40, "mysql": 40}

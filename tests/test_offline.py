@@ -14,7 +14,8 @@ from support import Site, query, run_client, table_names
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
-from flask_phased_migrate.offline import ends_in_comment, render_sql
+from flask_phased_migrate.offline import ends_in_comment
+from flask_phased_migrate.offline.text import render_sql
 
 NOWHERE = {
     "sqlite": "sqlite:////nowhere/x.sqlite3",

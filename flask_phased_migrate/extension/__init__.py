@@ -33,7 +33,9 @@ from .settings import (
 if TYPE_CHECKING:
     from ..environment import Config
     from ..executor import Event
-    from ..offline import Markers, MigrationData, Statement
+    from ..offline import Markers
+    from ..offline.data import MigrationData
+    from ..offline.text import Statement
     from ..plan import BindStatus, Direction, Plan, Step
     from ..recorder import Execution
     from .project import Project, Request

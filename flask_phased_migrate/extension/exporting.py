@@ -19,7 +19,9 @@ from ..environment import (
 )
 from ..errors import Refused, UsageError
 from ..graph import Revision, assign_unnamed
-from ..offline import Exporter, Markers, MigrationData, Statement, migration_data, offline_options, plan_export
+from ..offline import Exporter, Markers, offline_options, plan_export
+from ..offline.data import MigrationData, migration_data
+from ..offline.text import Statement
 from ..plan import History, Plan, Step, in_flight, stamped_heads
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey

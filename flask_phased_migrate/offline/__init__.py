@@ -8,26 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import sqlalchemy as sa
 from alembic.util import CommandError
 from sqlalchemy.schema import CreateTable
 
-from .errors import MigrateError, Refused
-from .footprint import Footprint
-from .graph import Graph, Revision
-from .operations import (
+from ..errors import MigrateError, Refused
+from ..footprint import Footprint
+from ..graph import Graph, Revision
+from ..operations import (
     PHASE_MARKER,
     RUNNER_KEY,
     SCRIPT_MARKER,
     BodyRunner,
-    resolve_script,
 )
-from .phases import Phases
-from .plan import (
+from ..phases import Phases
+from ..plan import (
     Action,
     Direction,
     History,
@@ -40,12 +37,12 @@ from .plan import (
     pointer_before,
     simulate,
 )
-from .tables import ledger_forget, pointer_move, utc_now
+from ..tables import ledger_forget, pointer_move, utc_now
+from .text import Kind, Statement
 
 if TYPE_CHECKING:
-    from .environment import Visit
+    from ..environment import Visit
 
-Kind = Literal["sql", "script", "marker", "comment", "begin", "commit", "bookkeeping", "raw"]
 Markers = Literal["all", "phased", "none"]
 
 _NO_PARAMETERS: Mapping[str, Any] = {}
@@ -59,43 +56,6 @@ _STOPPING = {
     "mssql": "sqlcmd -b -i FILE",
 }
 _WITH_TRANSACTIONS = frozenset({"postgresql", "sqlite", "mysql", "mariadb"})
-
-
-@dataclass(frozen=True)
-class Statement:
-    """One piece of exported SQL: its text is whole, terminator included.
-
-    ``path`` is the script of a ``script``, relative to the migrations folder.
-    """
-
-    kind: Kind
-    text: str
-    revision: str | None = None
-    phase: str | None = None
-    path: str | None = None
-
-
-@dataclass(frozen=True)
-class MigrationData:
-    """The SQL of one revision by phase, for tools that run it piece by piece."""
-
-    revision: Revision
-    attributes: Mapping[str, Any] = field(default_factory=dict)
-    phases: Mapping[str, tuple[Mapping[str, str], ...]] = field(default_factory=dict)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return alembic-offline's shape."""
-        down = self.revision.down
-        return {
-            "revision": self.revision.id,
-            "down_revision": None if not down else down[0] if len(down) == 1 else down,
-            "attributes": dict(self.attributes),
-            "phases": {
-                name: {"name": name, "steps": [dict(step) for step in steps]} for name, steps in self.phases.items()
-            },
-            "depends_on": list(self.revision.depends_on),
-            "branch_labels": list(self.revision.labels),
-        }
 
 
 class Exporter:
@@ -575,11 +535,6 @@ def running(revision: Revision, direction: Direction) -> str:
     return f"upgrade {down} -> {revision.id}" if direction == "upgrade" else f"downgrade {revision.id} -> {down}"
 
 
-def render_sql(statements: Iterable[Statement]) -> str:
-    """Return the text of an export: each statement and an empty line."""
-    return "".join(f"{statement.text}\n\n" for statement in statements)
-
-
 def offline_options(options: dict[str, Any], dialect_name: str | None, sink: Any) -> dict[str, Any]:
     """Return env.py's offline options with literals written out, exact text, and our sink for stray output.
 
@@ -655,79 +610,3 @@ def _downgrade_history(
         raise_blocked(plan)
         history = simulate(graph, history, plan.actions, direction="downgrade")
     return history
-
-
-# -- migration data -----------------------------------------------------------------------------------
-
-
-def migration_data(
-    statements: Iterable[Statement],
-    graph: Graph,
-    phases: Phases,
-    bind: str,
-    *,
-    dialect_name: str,
-    folder: Path,
-    attributes: Callable[[Revision], Mapping[str, Any]],
-) -> tuple[MigrationData, ...]:
-    """Return the data of each revision that ``statements`` (of :meth:`Exporter.export_all`) come from."""
-    by_revision: dict[str, list[Statement]] = {}
-    for statement in statements:
-        if statement.revision is not None and statement.kind not in ("begin", "commit", "marker"):
-            by_revision.setdefault(statement.revision, []).append(statement)
-    return tuple(
-        MigrationData(
-            graph[name], attributes(graph[name]), _phase_steps(graph[name], found, phases, bind, dialect_name, folder)
-        )
-        for name, found in by_revision.items()
-    )
-
-
-def _phase_steps(
-    revision: Revision, statements: Sequence[Statement], phases: Phases, bind: str, dialect_name: str, folder: Path
-) -> dict[str, tuple[Mapping[str, str], ...]]:
-    coded = coded_phases(revision, bind, phases)
-    first = coded[0] if coded else phases.default
-    grouped: dict[str, list[Statement]] = {name: [] for name in dict.fromkeys((*phases.names, *coded)) if name in coded}
-    for statement in statements:
-        grouped.setdefault(statement.phase or first, []).append(statement)
-    order = {name: position for position, name in enumerate((*phases.names, *coded))}
-    return {
-        name: _steps(grouped[name], dialect_name, folder)
-        for name in sorted(grouped, key=lambda item: order.get(item, len(order)))
-        if grouped[name]
-    }
-
-
-def _steps(statements: Sequence[Statement], dialect_name: str, folder: Path) -> tuple[Mapping[str, str], ...]:
-    steps: list[Mapping[str, str]] = []
-    gathered: list[Statement] = []
-
-    def flush() -> None:
-        if gathered:
-            steps.append({"type": dialect_name, "script": render_sql(gathered).strip()})
-            gathered.clear()
-
-    for statement in statements:
-        if statement.kind == "script" and statement.path is not None:
-            flush()
-            text = resolve_script(folder, statement.path).read_bytes().decode("utf-8", "surrogateescape")
-            steps.append({"type": script_type(statement.path), "script": text, "path": statement.path})
-        else:
-            gathered.append(statement)
-    flush()
-    return tuple(steps)
-
-
-_SCRIPT_TYPES = {".py": "python", ".sh": "sh", ".pl": "perl", ".sql": "sql", ".rb": "ruby", ".js": "javascript"}
-
-
-def script_type(path: str) -> str:
-    """Return the kind of program a path's ending names, ``unknown`` where it names none."""
-    return _SCRIPT_TYPES.get(Path(path).suffix.lower(), "unknown")
-
-
-def with_bind(statements: Iterable[Statement], bind: str) -> tuple[Statement, ...]:
-    """Return the statements with a comment before them that names their bind."""
-    first = Statement("comment", f"-- Bind {bind}")
-    return (first, *(replace(statement) for statement in statements))
