@@ -35,6 +35,7 @@ from sqlalchemy.engine import Connection
 
 from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
+from .loader import load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
 from .recorder import hide_secrets
 from .tables import Tables, build_tables
@@ -127,7 +128,7 @@ def _check_when_read(script: ScriptDirectory) -> None:
     load = script.revision_map._generator
 
     def read() -> Iterator[Any]:
-        found = _load_scripts(script, load)
+        found = _load_scripts(script, lambda: load_scripts(script, load))
         _check_names(found)
         return iter(found)
 
