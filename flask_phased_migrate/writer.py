@@ -87,8 +87,7 @@ class Writer:
         self._lazily = self._messages and self.connection.dialect.name == "postgresql"
 
     def commit_with_it(self) -> None:
-        """Commit in the message that is sent at the end of the block, where the driver then knows that it has: its own
-        COMMIT sends nothing, and a round trip is saved."""
+        """Commit in the message that is sent at the end of the block, where the driver sees that it has."""
         self._commits = self._messages and self.connection.dialect.driver == "psycopg"
 
     def write(self, kind: str, **values: Any) -> None:

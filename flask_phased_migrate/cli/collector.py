@@ -9,6 +9,8 @@ from __future__ import annotations
 import atexit
 import gc
 import io
+import os
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -42,14 +44,34 @@ def leave_quickly() -> None:
 
 def _keep_what_is_loaded() -> None:
     # A file that nobody closed is written to its end when the collector finds it.
-    # What every kind of file is made of; the same question about io.IOBase takes ten times as long.
-    kind = io.IOBase.__base__ or io.IOBase
-    files: list[Any] = [item for item in gc.get_objects() if isinstance(item, kind)]
-    if not any(map(_is_open_for_writing, files)):
+    if not _has_other_files() or not any(map(_is_open_for_writing, _files())):
         gc.freeze()
 
 
-def _is_open_for_writing(file: io.IOBase) -> bool:
+def _has_other_files() -> bool:
+    """Return whether the process has a file or pipe open besides the standard ones; True where it cannot be told."""
+    try:
+        modes = [_mode(int(name)) for name in os.listdir("/dev/fd") if int(name) not in _STANDARD]
+    except (OSError, ValueError):
+        return True
+    return any(stat.S_ISREG(mode) or stat.S_ISFIFO(mode) or stat.S_ISCHR(mode) for mode in modes)
+
+
+def _mode(number: int) -> int:
+    try:
+        return os.fstat(number).st_mode
+    except OSError:
+        # It was the one with which the folder was read.
+        return 0
+
+
+def _files() -> list[Any]:
+    # What every kind of file is made of; the same question about io.IOBase takes ten times as long.
+    kind = io.IOBase.__base__ or io.IOBase
+    return [item for item in gc.get_objects() if isinstance(item, kind)]
+
+
+def _is_open_for_writing(file: Any) -> bool:
     with suppress(OSError, ValueError):
         return not file.closed and file.writable() and file.fileno() not in _STANDARD
     return not file.closed
