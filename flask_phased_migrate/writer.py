@@ -186,12 +186,14 @@ class Writer:
 
     def _mariadb_message(self, kinds: tuple[str, ...], moves: int) -> str:
         """Return the text of a compound statement (MariaDB documentation, "BEGIN NOT ATOMIC", "SIGNAL")."""
-        statements = [self._compiled(self._statement(kind, f"{place}_")) for place, kind in enumerate(kinds)]
-        place = len(statements) - 1 - moves
-        counted = [f"{item};\nSET moved = moved + ROW_COUNT()" for item in statements[place:-1]]
-        check = f"IF moved <> {moves} THEN SIGNAL SQLSTATE '{_REFUSAL}'; END IF"
-        parts = [*statements[:place], *counted, check, statements[-1], "SELECT LAST_INSERT_ID()"]
-        return "BEGIN NOT ATOMIC\nDECLARE moved INT DEFAULT 0;\n" + ";\n".join(parts) + ";\nEND"
+        statements = [self._statement(kind, f"{place}_") for place, kind in enumerate(kinds)]
+        place, last = len(statements) - 1 - moves, "SELECT LAST_INSERT_ID()"
+        if kinds[-1] == "insert execution" and self.connection.dialect.insert_returning:
+            last, statements[-1] = "", statements[-1].returning(self.tables.journal.c.id)
+        parts = list(map(self._compiled, statements))
+        check = f"IF ROW_COUNT() <> 1 THEN SIGNAL SQLSTATE '{_REFUSAL}'; END IF"
+        parts[place:-1] = [f"{item};\n{check}" for item in parts[place:-1]]
+        return "BEGIN NOT ATOMIC\n" + ";\n".join(filter(None, [*parts, last])) + ";\nEND"
 
     def _literal(self, value: str | int | datetime | None) -> str:
         escapes = self.connection.dialect.name == "postgresql"
