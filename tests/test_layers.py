@@ -16,9 +16,9 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
+    "words": ("errors", "assurances", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
     "paper": ("loader", "operations", "tables", "inspection", "offline", "rules", "lint", "render", "authoring"),
-    "database": ("dialects", "probes", "writer", "recorder", "environment", "scripts", "backfill", "executor"),
+    "database": ("dialects", "probes", "facts", "writer", "recorder", "environment", "scripts", "backfill", "executor"),
     "edges": (
         "plain_alembic",
         "alembic_plugin",

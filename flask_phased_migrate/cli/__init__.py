@@ -41,6 +41,7 @@ from .group import (
     store_globals,
     timeout_options,
 )
+from .linting import add_lint
 from .printing import (
     bind_json,
     current_extension,
@@ -633,3 +634,6 @@ def environ(directory: str | None) -> None:
 
     for item in describe_environment(current_extension(), directory):
         click.echo(f"{item.name} = {item.value}  ({item.source})")
+
+
+add_lint(db)
