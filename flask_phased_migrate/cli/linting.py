@@ -71,7 +71,7 @@ def lint(
     if errors:
         raise FindingsFound(
             f"{_counted(errors, 'error')}. Change the revision as proposed; or, where it does no harm, say why: "
-            'with assured("RULE", reason="..."):'
+            'with assured("RULE", reason="...")'
         )
 
 

@@ -141,7 +141,7 @@ class Situation:
     def is_idle(self, table: Name) -> bool:
         """Return whether a lock on the table is of no account: it is new, or has few rows."""
         rows = self.schema.facts.rows.get(table.key)
-        return self.is_new(table) or (rows is not None and rows <= self.small_rows)
+        return self.is_new(table) or (rows is not None and 0 < self.small_rows >= rows)
 
     def has_model(self, table: Name, column: str | None = None) -> bool | None:
         """Return whether the new code has the table, or the column of it; None where that is not known."""
