@@ -168,7 +168,7 @@ class _Linter:
         early_read = self._reads_too_early(look)
         for place, act in enumerate(look.acts):
             seen = look.seen[place]
-            if early_read and (seen.kind == "read" or _is_muted_read(seen)):
+            if (early_read and seen.kind == "read") or (_is_muted_read(seen) and self._is_begun(look)):
                 yield self._finding(look, place, "read-before-yield", _EARLY_READ)
                 break
             if _is_muted_read(seen):
@@ -176,6 +176,10 @@ class _Linter:
                 break
             yield from self._change(look, place, act)
             self.schema.apply(act.change)
+
+    def _is_begun(self, look: _Look) -> bool:
+        """Return whether an earlier phase of the revision is done, so that nothing more is said of it."""
+        return any(name == look.revision.id for name, _ in self.subject.done)
 
     def _reads_too_early(self, look: _Look) -> bool:
         body = look.revision.upgrade.body(look.step.bind, look.step.phase)

@@ -103,9 +103,10 @@ def statements_of(text: str, dialect_name: str) -> Iterator[tuple[str, Sequence[
     dialect = _DIALECTS.get(dialect_name)
     with quiet_parser():
         for piece in _pieces(text, dialect):
-            first, rest = piece.tokens[0], piece.tokens[1:2]
-            if first.token_type is TokenType.COMMAND and rest and rest[0].token_type is TokenType.STRING:
-                inner = piece.text[first.end - first.start + 1 :]
+            first, rest = piece.tokens[0], piece.tokens[1:]
+            inner = piece.text[first.end - first.start + 1 :]
+            is_kept = len(rest) == 1 and rest[0].token_type is TokenType.STRING and inner.lstrip()[:1] not in "'\""
+            if is_kept:
                 yield piece.text, [first, *sqlglot.tokenize(inner, read=dialect)]
             else:
                 yield piece.text, piece.tokens

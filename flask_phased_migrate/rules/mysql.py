@@ -154,11 +154,15 @@ def _change_type(change: ChangeType, at: Situation) -> Problems:
 
 
 def _modify(change: ChangeOfColumn, at: Situation) -> Problems:
+    yield from _retyped(change, _type_of(at, change), change.to.type_, at)
+
+
+def _modify_nullable(change: ChangeOfColumn, at: Situation) -> Problems:
+    """Look at a column that is written anew with its type, and may be NULL or not as it could not before."""
     known = at.schema.column(change.table, change.column)
-    old = known.type_ if known is not None else ""
-    found = list(_retyped(change, old, change.to.type_, at))
-    yield from found
-    if not found and known is not None and known.nullable not in (None, change.to.nullable):
+    if known is None or known.nullable in (None, change.to.nullable):
+        return
+    if not list(_retyped(change, known.type_, change.to.type_, at)):
         kind = SetNotNull if change.to.nullable is False else DropNotNull
         yield from _nullable(kind(change.table, change.column, change.to.type_), at)
 
@@ -278,6 +282,7 @@ CHECKS = (
     Check("table-rebuild", (SetNotNull, DropNotNull), _unless_guarded(_nullable), "idle"),
     Check("change-type", (ChangeType,), _unless_guarded(_change_type), "idle"),
     Check("change-type", (ChangeOfColumn,), _unless_guarded(_modify), "idle"),
+    Check("table-rebuild", (ChangeOfColumn,), _unless_guarded(_modify_nullable), "idle"),
     Check("create-index", (CreateIndex,), _unless_guarded(_create_index), "idle"),
     _of("primary-key", _primary_key),
     _of("foreign-key", _foreign_key),

@@ -20,6 +20,7 @@ _ALIASES = {
     **dict.fromkeys(("BOOL",), "BOOLEAN"),
     **dict.fromkeys(("BIT VARYING",), "VARBIT"),
 }
+_WHOLE = frozenset({"INTEGER", "INT", "BIGINT", "SMALLINT", "MEDIUMINT", "TINYINT"})
 _GROWING = frozenset({"VARCHAR", "VARBIT", "TIMESTAMP", "TIMESTAMPTZ", "TIME", "INTERVAL"})
 
 
@@ -29,7 +30,9 @@ def split_type(text: str) -> tuple[str, tuple[str, ...]]:
     inside, _, behind = tail.rpartition(")")
     name = " ".join(f"{head} {behind}".split()).upper()
     arguments = tuple(part.strip() for part in inside.split(",")) if bracket else ()
-    return _ALIASES.get(name, name), arguments
+    name = _ALIASES.get(name, name)
+    # The width that MySQL shows a number with is no part of it.
+    return name, () if name.removesuffix(" UNSIGNED") in _WHOLE else arguments
 
 
 def is_same_type(old: str, new: str) -> bool:
