@@ -9,22 +9,34 @@ from typing import Any
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
-from alembic.util import CommandError
-from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.schema import CreateTable as CreateTableStatement
 
 from .assurances import Assurance
-from .errors import MigrateError
 from .graph import Graph, Revision
 from .inspection.observation import Observation, Seen
+from .operations import ExecuteScriptOp
 from .phases import Phases
 from .plan import Step, coded_phases
 from .rules import RULES, checks_of
-from .rules.changes import AddColumn, AddConstraint, Change, CreateIndex, CreateTable, DropColumn, WriteRows
+from .rules.changes import (
+    AddColumn,
+    AddConstraint,
+    Change,
+    CreateIndex,
+    CreateTable,
+    DropColumn,
+    Opaque,
+    ReadsDatabase,
+    RunProgram,
+    SetSetting,
+    ValidateConstraint,
+    WriteRows,
+)
 from .rules.from_operations import read_seen
 from .rules.recipes import create_index, quoted
 from .rules.schema import Facts, Schema
 from .rules.situation import LEVELS, Act, Check, Level, Problem, Situation, Target
+from .rules.types import is_same_type
 
 Observe = Callable[[Step], Observation]
 
@@ -100,12 +112,13 @@ def lint(
 
 @dataclass
 class _Look:
-    """One step while it is looked at."""
+    """One step while it is looked at. ``dropped_types`` are the types, where known, of columns dropped, by place."""
 
     revision: Revision
     step: Step
     acts: list[Act] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
+    dropped_types: dict[int, str] = field(default_factory=dict)
 
     @property
     def changes(self) -> Iterator[Change]:
@@ -175,6 +188,9 @@ class _Linter:
                 # Found where it is: in the step of an earlier phase.
                 break
             yield from self._change(look, place, act)
+            if isinstance(act.change, DropColumn):
+                known = self.schema.column(act.change.table, act.change.column)
+                look.dropped_types[place] = known.type_ if known is not None else ""
             self.schema.apply(act.change)
 
     def _is_begun(self, look: _Look) -> bool:
@@ -233,7 +249,7 @@ class _Linter:
 
     def _missing_undo(self, revision: Revision, looks: Sequence[_Look]) -> Iterator[Finding]:
         """Look for what no downgrade undoes; rows that were changed need not be changed back."""
-        doing = [look.step.phase for look in looks if any(not isinstance(item, WriteRows) for item in look.changes)]
+        doing = [look.step.phase for look in looks if any(not isinstance(item, _NOT_UNDONE) for item in look.changes)]
         if not doing:
             return
         given = revision.attributes.get("irreversible")
@@ -272,7 +288,9 @@ class _Linter:
             alone = sum(item[2].table.key == table for item in dropped) == 1 and len(added) == 1
             if alone and table not in written and table not in self.schema.new_tables:
                 assert isinstance(change, DropColumn)
-                new = added[0].column.name
+                new, old_type = added[0].column.name, look.dropped_types.get(place, "")
+                if old_type and added[0].column.type_ and not is_same_type(old_type, added[0].column.type_):
+                    continue
                 yield self._finding(
                     look, place, "drop-and-add",
                     Problem(
@@ -304,6 +322,10 @@ _EARLY_READ = Problem(
     '@phased("before-deploy")\ndef upgrade():\n    ...\n\n\n@upgrade.phase("after-deploy")\n'
     "def upgrade_after_deploy():\n    rows = op.get_bind().execute(...)",
 )
+
+
+# Rows that were changed need not be changed back, and of a program nobody knows.
+_NOT_UNDONE = (WriteRows, RunProgram, ReadsDatabase, Opaque, ValidateConstraint, SetSetting)
 
 
 def _bad_assurance(item: Assurance, unknown: Sequence[str]) -> Problem:
@@ -384,10 +406,13 @@ class Compiler:
             return None
         if seen.kind == "copy":
             return f"batch_alter_table({quoted(seen.what[0])})"
+        if isinstance(seen.what, ExecuteScriptOp):
+            return f"execute_script({quoted(seen.what.path)})"
         try:
             return self._sql(seen)
-        except (SQLAlchemyError, CommandError, MigrateError, NotImplementedError, TypeError, AttributeError):
-            # What a batch on SQLite does has no SQL of its own; what SQLAlchemy cannot write out, none either.
+        except Exception:
+            # What a batch on SQLite does has no SQL of its own, nor has a value that cannot be written out; and an
+            # operation of the project's own may raise anything.
             return type(seen.what).__name__
 
     def _sql(self, seen: Seen) -> str:

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic import op
+from linting import LATE, known, look
+from support import fresh_database
 
 from flask_phased_migrate.rules.changes import Change, Column
 from flask_phased_migrate.rules.from_sql import read_sql
 from flask_phased_migrate.rules.postgresql import lock_of
 from flask_phased_migrate.rules.types import cost_on_mysql, cost_on_postgresql
-from tests.linting import LATE, known, look
-from tests.support import fresh_database
 
 WEAK = {None, "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock"}
 ORDER = [

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic import op
+from linting import LATE, assert_safe, assert_unsafe, known, look
 from sqlalchemy.dialects import mysql
 
 from flask_phased_migrate.rules.changes import Column
-from tests.linting import LATE, assert_safe, assert_unsafe, known, look
 
 A = sa.Column
 BOTH = pytest.mark.parametrize("dialect", ["mariadb", "mysql"])

@@ -8,10 +8,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic import op
-
-from flask_phased_migrate.graph import Revision
-from flask_phased_migrate.phases import Bodies, Body, Phases, phased, read_bodies
-from tests.linting import (
+from linting import (
     DEFAULTED,
     EARLY,
     FINAL,
@@ -25,6 +22,9 @@ from tests.linting import (
     report,
     revision,
 )
+
+from flask_phased_migrate.graph import Revision
+from flask_phased_migrate.phases import Bodies, Body, Phases, phased, read_bodies
 
 A = sa.Column
 MODELS = {"orders": frozenset({"id", "email"})}

@@ -8,9 +8,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 from alembic import op
+from linting import EARLY, LATE, assert_safe, assert_unsafe, known, look, report, revision
 from sqlalchemy.dialects import postgresql
-
-from tests.linting import EARLY, LATE, assert_safe, assert_unsafe, known, look, report, revision
 
 A = sa.Column
 

@@ -771,6 +771,11 @@ _STATEMENTS: Mapping[tuple[str, ...], Callable[[_Words], Any]] = {
     ("CREATE", "SPATIAL", "INDEX"): _spatial_index,
     ("CREATE", "INDEX"): _create_index,
     **{("CREATE", word): _nothing for word in ("TYPE", "SEQUENCE", "SCHEMA", "EXTENSION", "DOMAIN", "ROLE", "USER")},
+    **{
+        ("CREATE", *more, word): _nothing
+        for more in ((), ("OR", "REPLACE"))
+        for word in ("FUNCTION", "PROCEDURE", "TRIGGER")
+    },
     ("CREATE", "VIEW"): lambda words: _create_view(_behind(words, -1)),
     ("CREATE", "OR", "REPLACE", "VIEW"): lambda words: _create_view(_behind(words, -1)),
     ("CREATE", "MATERIALIZED", "VIEW"): _nothing,
