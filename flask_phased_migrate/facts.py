@@ -24,7 +24,7 @@ WHERE c.relkind IN ('r', 'p') AND a.attnum > 0 AND NOT a.attisdropped
 """
 # reltuples is -1 where nobody has counted yet (PostgreSQL 14), 0 before that.
 _POSTGRESQL_ROWS = """
-SELECT c.relname, c.reltuples FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+SELECT c.relname, greatest(c.reltuples, 0) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind IN ('r', 'p') AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%'
   AND (c.reltuples > 0 OR c.relpages = 0 AND pg_relation_size(c.oid) = 0)
 """

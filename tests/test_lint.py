@@ -272,7 +272,7 @@ def test_what_is_assured_is_listed_apart_and_ends_well(project: NewSite) -> None
     result = run(site)
     assert result.exit_code == 0, result.output
     path = f"{site.versions}/2.py"
-    assert f"{path}:16: assured: create-index: orders has 200 rows\n" in result.stdout
+    assert f"{path}:17: assured: create-index: orders has 200 rows\n" in result.stdout
     data = json.loads(run(site, "--format", "json").stdout)
     assert data["findings"] == []
     assert [(item["rule"], item["reason"]) for item in data["assured"]] == [("create-index", "orders has 200 rows")]
