@@ -86,7 +86,7 @@ def graph_data(
     """Return ``{"schema": 1, "nodes": [...], "edges": [...]}``, newest first; ``from`` is the child.
 
     A node has ``revision``, ``message``, ``branch_labels`` and ``state`` (None where no database was asked),
-    an edge ``from``, ``to`` and ``kind`` (``down`` or ``depends``). With ``assured`` a node has the rules of that too.
+    an edge ``from``, ``to`` and ``kind`` (``down`` or ``depends``). A node in ``assured`` has the rules of that too.
     """
     revisions = _listed(graph, states)
     return {
@@ -97,7 +97,7 @@ def graph_data(
                 "message": revision.message,
                 "branch_labels": list(revision.labels),
                 "state": (states or {}).get(revision.id),
-                **({} if assured is None else {"assured": list(assured.get(revision.id, ()))}),
+                **({"assured": list((assured or {})[revision.id])} if revision.id in (assured or {}) else {}),
             }
             for revision in revisions
         ],

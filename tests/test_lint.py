@@ -289,12 +289,12 @@ def test_status_and_graph_show_what_is_assured(project: NewSite, sqlite_url: str
         graph = runner.invoke(args=["db", "graph", "--format", "text"]).stdout
         nodes = json.loads(runner.invoke(args=["db", "graph", "--format", "json"]).stdout)["nodes"]
     assert "assured: create-index: orders has 200 rows\n" in text
-    assert [row["assured"] for row in rows] == [
+    assert [row.get("assured") for row in rows] == [
         [{"rules": ["create-index"], "reason": "orders has 200 rows", "line": 16}],
-        [],
+        None,
     ]
     assert "(assured: create-index)" in graph
-    assert [node["assured"] for node in nodes] == [["create-index"], []]
+    assert [node.get("assured") for node in nodes] == [["create-index"], None]
 
 
 @pytest.mark.parametrize(

@@ -243,6 +243,7 @@ ALGORITHMS = [
     ("", "DROP COLUMN note", "INSTANT"),
     ("", "ADD INDEX x (a)", "NOCOPY, LOCK=NONE"),
     ("", "DROP INDEX ix", "NOCOPY, LOCK=NONE"),
+    ("", "ADD COLUMN c int CHECK (c > 0)", "INSTANT"),
     ("table-rebuild", "MODIFY a int NOT NULL", "INPLACE, LOCK=NONE"),
     ("table-rebuild", "MODIFY m int NULL", "INPLACE, LOCK=NONE"),
     ("primary-key", "DROP PRIMARY KEY, ADD PRIMARY KEY (m)", "INPLACE, LOCK=NONE"),

@@ -276,6 +276,7 @@ def test_a_check_is_validated_by_itself() -> None:
     plain = lambda: op.create_check_constraint("c", "orders", "n > 0")  # noqa: E731
     assert_unsafe(plain, "check-constraint", "orders", phase=LATE)
     assert_unsafe(sql("ALTER TABLE orders ADD CHECK (n > 0)"), "check-constraint", phase=LATE)
+    assert_unsafe(sql("ALTER TABLE orders ADD COLUMN p int CHECK (p > 0)"), "check-constraint")
     assert_safe(sql("ALTER TABLE orders ADD CONSTRAINT c CHECK (n > 0) NOT VALID"), phase=LATE)
 
 
@@ -340,6 +341,8 @@ def test_an_enum_value_is_never_renamed() -> None:
         ("detach-partition", "ALTER TABLE orders DETACH PARTITION orders_2020", "warning"),
         ("attach-partition", "ALTER TABLE orders ATTACH PARTITION o FOR VALUES FROM (1) TO (2)", "warning"),
         ("no-lock-timeout", "SET LOCAL lock_timeout = '0'", "warning"),
+        ("opaque", "LOCK TABLE orders IN ACCESS EXCLUSIVE MODE", "warning"),
+        ("opaque", "SELECT move_orders()", "warning"),
         ("opaque", "DO $$ BEGIN DELETE FROM orders; END $$", "warning"),
     ],
 )

@@ -235,13 +235,16 @@ def bind_json(found: BindStatus) -> dict[str, Any]:
                 "message": row.revision.message if row.revision else "",
                 "state": row.state,
                 "phases": dict(row.phases),
-                "assured": [
-                    {"rules": list(item.rules), "reason": item.reason, "line": item.line} for item in _assured(row)
-                ],
+                **_assured_json(row),
             }
             for row in found.revisions
         ],
     }
+
+
+def _assured_json(row: RevisionStatus) -> dict[str, Any]:
+    found = [{"rules": list(item.rules), "reason": item.reason, "line": item.line} for item in _assured(row)]
+    return {"assured": found} if found else {}
 
 
 def _assured(row: RevisionStatus) -> Sequence[Assurance]:

@@ -301,7 +301,12 @@ class Migrate:
         small = self.setting("MIGRATE_SMALL_TABLE_ROWS", "small-table-rows", 0, project.config).value
         wanted = Wanted(range_, all_revisions, bind)
         models = read_models(current_settings().db)
-        rows = int(small) if small_rows is None else small_rows
+        try:
+            rows = int(small) if small_rows is None else small_rows
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"MIGRATE_SMALL_TABLE_ROWS is {small!r}. It is a number of rows, for example 1000."
+            ) from None
         return Lint(project, wanted, configured_versions(versions), models, rows).run()
 
     # -- running ----------------------------------------------------------------------------------

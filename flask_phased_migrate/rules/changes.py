@@ -190,7 +190,8 @@ class DropIndex(Change):
 
 @dataclass(frozen=True)
 class AddConstraint(Change):
-    """A constraint; ``referent`` is the table of a foreign key, ``text`` the condition of a CHECK."""
+    """A constraint; ``referent`` is the table of a foreign key, ``text`` the condition of a CHECK. One that is
+    ``inline`` is part of the statement that adds its column."""
 
     kind: ConstraintKind
     name: str = ""
@@ -201,6 +202,7 @@ class AddConstraint(Change):
     using_index: str = ""
     text: str = ""
     of_new_column: bool = False
+    inline: bool = False
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,7 @@ _VOLATILE = frozenset(
         *("RANDOM", "RAND", "NEXTVAL", "TIMEOFDAY", "SYSDATE", "UUID_SHORT", "RANDOMBLOB", "SYS_GUID"),
     }
 )
+_HARMLESS = BUILT_IN | {"setval", "nextval", "currval", "set_config", "pg_sleep", "pg_advisory_xact_lock"}
 _OPENING = {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}
 
 
@@ -478,10 +479,10 @@ def _added_column(part: _Words, table: Name) -> Iterator[Change]:
     column, keys = _column(part, table)
     place = next((word_of(token) for token in part.tokens if word_of(token) in ("FIRST", "AFTER")), "")
     yield AddColumn(table, column, place)
-    # In one statement with the column: PostgreSQL does not look at rows of which it knows that they are NULL.
+    # In one statement with the column, PostgreSQL looks for no parent of rows of which it knows that they are NULL.
     is_checked = column.default is not None and column.default.fills
     for key in keys:
-        yield replace(key, of_new_column=True, not_valid=key.kind in ("foreign key", "check") and not is_checked)
+        yield replace(key, of_new_column=True, inline=True, not_valid=key.kind == "foreign key" and not is_checked)
 
 
 def _add_index(part: _Words, table: Name) -> Iterator[Change]:
@@ -717,8 +718,13 @@ def _rows(words: _Words) -> Iterator[Change]:
         if isinstance(table, exp.Table):
             kind: Any = type(item).__name__.casefold()
             yield WriteRows(Name(table.name, table.db or None), kind, _is_bounded(item), values)
-    if not found and not isinstance(tree, exp.Query):
+    if not found and (not isinstance(tree, exp.Query) or _calls_unknown(tree)):
         yield _unknown(words)
+
+
+def _calls_unknown(tree: exp.Expr) -> bool:
+    """Return whether a query calls a function of which it is not known that it changes nothing."""
+    return any(node.name.casefold() not in _HARMLESS for node in tree.find_all(exp.Anonymous))
 
 
 def _is_bounded(item: exp.Expr) -> bool:
@@ -798,7 +804,7 @@ _STATEMENTS: Mapping[tuple[str, ...], Callable[[_Words], Any]] = {
     ("REINDEX",): _reindex,
     ("SET",): _set,
     **{(word,): _nothing for word in ("RESET", "PRAGMA", "USE", "SHOW", "COMMENT", "GRANT", "REVOKE", "ANALYZE")},
-    **{(word,): _nothing for word in ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "LOCK", "UNLOCK")},
+    **{(word,): _nothing for word in ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "UNLOCK")},
     **{(word,): _rows for word in ("SELECT", "UPDATE", "DELETE", "INSERT", "MERGE", "WITH", "REPLACE")},
 }
 

@@ -237,7 +237,7 @@ def _foreign_key(change: AddConstraint, at: Situation) -> Problems:
 
 
 def _check(change: AddConstraint, at: Situation) -> Problems:
-    if change.kind == "check" and not (change.of_new_column and change.not_valid):
+    if change.kind == "check" and not change.inline:
         yield Problem(
             "error",
             f"ADD CHECK {change.name} {_COPIES}{at.rows_of(change.table)}.",
