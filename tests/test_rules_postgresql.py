@@ -425,3 +425,16 @@ def test_locks_on_small_tables_are_not_reported() -> None:
 def test_without_a_version_an_old_server_is_assumed() -> None:
     work = add(A("n", sa.Integer(), server_default="0"))
     assert look(work, version=(13, 0)) == look(work)
+
+
+def test_what_is_executed_past_the_operations_is_looked_at_too() -> None:
+    def work() -> None:
+        op.get_bind().execute(sa.text("DROP TABLE orders"))
+
+    assert [item.rule for item in look(work)] == ["drop-table", "opaque"]
+
+
+def test_a_construct_that_names_its_rows_is_bounded() -> None:
+    orders = sa.table("orders", sa.column("id"), sa.column("n"))
+    assert_safe(lambda: op.execute(orders.update().values(n=1).where(orders.c.id == 3)))
+    assert_unsafe(lambda: op.execute(orders.update().values(n=1)), "unbatched-write", level="warning")

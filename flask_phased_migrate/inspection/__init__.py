@@ -362,6 +362,16 @@ class _PaperBind:
         self.dialect = dialect
         self._notes = notes
 
+    def execute(self, statement: Any, *_arguments: Any, **_options: Any) -> Any:
+        """Note what is executed; what it gives cannot be known, so that the body ends here.
+
+        :raises DatabaseWanted: always.
+        """
+        self._notes.see("operation", ExecuteSQLOp(statement))
+        return self._notes.wanted()
+
+    exec_driver_sql = execute
+
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
             raise AttributeError(name)

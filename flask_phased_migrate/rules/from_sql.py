@@ -766,6 +766,8 @@ def _is_key(node: Any) -> bool:
 
 
 def _is_value(node: Any) -> bool:
+    if isinstance(node, (exp.Cast, exp.Paren)):
+        return _is_value(node.this)
     return isinstance(node, (exp.Literal, exp.Placeholder, exp.Parameter, exp.Neg, exp.Null))
 
 
