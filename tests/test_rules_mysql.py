@@ -213,3 +213,23 @@ def test_the_copy_says_how_many_rows_there_are() -> None:
         facts=Facts(rows={"orders": 2_000_000}),
     )  # fmt: skip
     assert "stop the application" in str(found.rewrite)
+
+
+@pytest.mark.parametrize("dialect", ["postgresql", "mariadb", "sqlite"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "ALTER TABLE orders ADD CONSTRAINT fk FOREIGN KEY (a, b) REFERENCES shop.customer (c, d) NOT VALID",
+        "ALTER TABLE orders ADD COLUMN n numeric(8, 2) DEFAULT 'x' NOT NULL REFERENCES p (id), ALGORITHM=INSTANT",
+        "CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS ix ON ONLY orders USING btree (a DESC, lower(b)) WHERE c > 0",
+        "CREATE TABLE t (id bigserial PRIMARY KEY, a int CHECK (a > 0), CONSTRAINT k FOREIGN KEY (a) REFERENCES z(id))",
+        "ALTER TYPE mood ADD VALUE IF NOT EXISTS 'calm' BEFORE 'ok'",
+        "WITH x AS (SELECT 1) UPDATE t SET a = 1 WHERE id IN (SELECT id FROM x LIMIT 5)",
+        "ALTER TABLE orders CHANGE COLUMN a b varchar(20) NOT NULL AFTER c, ADD FULLTEXT INDEX f (b)",
+        "RENAME TABLE a TO b, c TO d",
+    ],
+)
+def test_a_statement_that_breaks_off_is_no_error_of_the_linter(text: str, dialect: str) -> None:
+    words = text.split()
+    for end in range(1, len(words)):
+        look(lambda end=end: op.execute(" ".join(words[:end])), dialect)  # type: ignore[misc]

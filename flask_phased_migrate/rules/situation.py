@@ -14,7 +14,7 @@ Level = Literal["error", "warning", "info"]
 LEVELS: tuple[Level, ...] = ("error", "warning", "info")
 
 # What is taken for the server's version where nobody says: the oldest that are still looked after, with care.
-_ASSUMED = {"postgresql": (13, 0), "mysql": (8, 0, 0), "mariadb": (10, 6), "sqlite": (3, 35)}
+_ASSUMED = {"postgresql": (13, 0), "mysql": (8, 0, 36), "mariadb": (10, 6), "sqlite": (3, 35)}
 
 
 @dataclass(frozen=True)
