@@ -109,7 +109,8 @@ def _existing(connection: Connection, wanted: Sequence[sa.Table]) -> frozenset[s
     """Return the names of those of ``wanted`` that the database has. They are all of one schema."""
     question = _EXISTING.get(connection.dialect.name)
     schema = wanted[0].schema
-    if question is None or (schema is not None and connection.get_execution_options().get("schema_translate_map")):
+    schema = (connection.get_execution_options().get("schema_translate_map") or {}).get(schema, schema)
+    if question is None:
         inspector = sa.inspect(connection)
         return frozenset(table.name for table in wanted if inspector.has_table(table.name, schema=schema))
     names = [table.name for table in wanted]
@@ -340,6 +341,19 @@ class Recorder:
         journal = self.tables.journal
         status: str | None = self.connection.scalar(sa.select(journal.c.status).where(journal.c.id == id_))
         return status
+
+    def running_id(self, step: Step) -> int | None:
+        """Return the id of the row that says ``running`` of a step of this run; None where there is none."""
+        journal = self.tables.journal
+        id_: int | None = self.connection.scalar(
+            sa.select(sa.func.max(journal.c.id)).where(
+                journal.c.run_id == self.runner.run_id,
+                journal.c.revision == step.revision,
+                journal.c.phase == step.phase,
+                journal.c.status == "running",
+            )
+        )
+        return id_
 
     def unfinished(self) -> tuple[Execution, ...]:
         """Return the journal's rows that say ``running``: of runs that ended without a word, if none is at work."""

@@ -95,7 +95,7 @@ class Progress:
         self.seconds = 0.0
 
     def __enter__(self) -> Progress:
-        if not self.quiet and sys.stderr.isatty():
+        if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
 
             self.live = Console(stderr=True).status("Reading the databases ...")
@@ -140,7 +140,7 @@ class Progress:
             self._line(f"{step.bind}: {step.revision} not complete any more")
 
     def _line(self, text: str) -> None:
-        if not self.quiet:
+        if not self.quiet and sys.stderr is not None:
             # click.echo() takes several times as long, looking for what these lines never have.
             sys.stderr.write(f"{text}\n")
 
