@@ -258,12 +258,16 @@ def test_an_error_after_the_last_commit_of_a_step_leaves_no_trace_of_the_next(
 ) -> None:
     on_postgresql.site.revision("1", None, body(CREATE.format("a")))
     on_postgresql.site.revision("2", "1", body(CREATE.format("b")))
-    raised = False
+    looking = raised = False
 
     def listen(_connection: sa.Connection) -> None:
-        nonlocal raised
-        if not raised and "a" in on_postgresql.tables():
-            raised = True
+        nonlocal looking, raised
+        if raised or looking:
+            return
+        looking = True
+        raised = "a" in on_postgresql.tables()
+        looking = False
+        if raised:
             raise error
 
     with on_postgresql.migrate() as migrate:
