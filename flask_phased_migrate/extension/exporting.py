@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,8 +22,10 @@ from ..errors import Refused, UsageError
 from ..graph import Revision, assign_unnamed
 from ..offline import Exporter, Markers, offline_options, plan_export
 from ..offline.data import MigrationData, migration_data
+from ..offline.structure import Done, Structure, done_before, replay
 from ..offline.text import Statement
 from ..plan import History, Plan, Step, in_flight, stamped_heads
+from ..replica import Replica
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey
 
@@ -129,7 +132,8 @@ class Export:
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
             dialects[at.bind] = at.context.dialect.name
             order = project.graph.order(project.graph.revisions)
-            return Exporter(at, project.graph, phases).export_all(order, frozenset(), "upgrade")
+            with _exporter(at, project, lambda: ()) as exporter:
+                return exporter.export_all(order, frozenset(), "upgrade")
 
         exported = self._visit(export_bind, destination_rev="heads")
         bind = next(iter(exported))
@@ -206,11 +210,32 @@ def _export_range(
         target=typed(request, end),
         footprint_of=project.footprints(at.context.dialect.name),
     )
-    exporter = Exporter(at, graph, project.phases)
-    if request.phase is not None:
-        return exporter.export_phase(plan, before)
-    order = graph.order(covered)
-    return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+    def before_it() -> Iterable[Done]:
+        return done_before(graph, project.phases, history, covered, direction, request.phase)
+
+    with _exporter(at, project, before_it) as exporter:
+        if request.phase is not None:
+            return exporter.export_phase(plan, before)
+        order = graph.order(covered)
+        return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+
+@contextmanager
+def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]]) -> Iterator[Exporter]:
+    """Give an exporter of a bind; on SQLite one that knows the tables as they are after ``done`` and its own text."""
+    if at.context.dialect.name != "sqlite":
+        yield Exporter(at, project.graph, project.phases)
+        return
+
+    def replay_done(into: Structure) -> None:
+        replay(Exporter(at, project.graph, project.phases, into), into, done())
+
+    structure = Structure(Replica, replay_done)
+    try:
+        yield Exporter(at, project.graph, project.phases, structure)
+    finally:
+        structure.close()
 
 
 def _absolute(config: Config) -> Config:
