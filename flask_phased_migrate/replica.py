@@ -32,9 +32,12 @@ _KEPT_PRAGMAS = {"legacy_alter_table", "foreign_keys", "writable_schema", "schem
 
 
 class Replica:
-    """An SQLite database in memory with the structure of the application's, and no rows."""
+    """An SQLite database in memory with the structure of the application's, and no rows.
 
-    def __init__(self) -> None:
+    :param first: a statement that makes a table which is there from the start.
+    """
+
+    def __init__(self, first: str) -> None:
         self._engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
         self.connection = self._engine.connect()
         driver = self.connection.connection.driver_connection
@@ -43,7 +46,7 @@ class Replica:
         # An application may have set this for every engine of the process; sqlite3, the client, begins without.
         driver.isolation_level = None
         driver.execute("PRAGMA foreign_keys = OFF")
-        self._watch = _Watch()
+        self._run_one(first)
 
     def close(self) -> None:
         """Forget the tables."""
@@ -64,7 +67,7 @@ class Replica:
 
     def _run_one(self, text: str) -> Outcome:
         for _attempt in range(8):
-            self._watch = watch = _Watch()
+            watch = _Watch()
             before = self._names() if "RENAME" in text.upper() else set()
             self._sqlite.set_authorizer(watch)
             try:

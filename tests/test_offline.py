@@ -246,7 +246,7 @@ BROKEN = """
     ("text", "reason"),
     [
         (READING, "it reads the database, and an export has none"),
-        (BATCH, "a batch operation has to read the table's structure"),
+        (BATCH, "its structure cannot be known without a database"),
         (BROKEN, "ValueError: no such thing"),
     ],
     ids=["reading", "batch", "broken"],

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
+from sqlalchemy.schema import CreateTable
+
 from ..environment import (
     BINDS_KEY,
     Config,
@@ -231,7 +233,9 @@ def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]]) -
     def replay_done(into: Structure) -> None:
         replay(Exporter(at, project.graph, project.phases, into), into, done())
 
-    structure = Structure(Replica, replay_done)
+    # A revision may widen the version table, which no revision makes.
+    version = str(CreateTable(at.tables.version).compile(dialect=at.context.dialect))
+    structure = Structure(lambda: Replica(version), replay_done)
     try:
         yield Exporter(at, project.graph, project.phases, structure)
     finally:

@@ -417,6 +417,11 @@ class Exporter:
         if self._guarded:
             self._begin()
 
+    @property
+    def running_revision(self) -> str | None:
+        """The revision whose body is running."""
+        return self._revision
+
     def note_copy(self, table: str, schema: str | None, columns: Iterable[str]) -> None:
         """Write what fails, before a batch operation copies a table, where that would lose a column."""
         self._add("comment", f"-- The next statement fails if table {table} has a column that no revision made")

@@ -94,9 +94,10 @@ class Structure:
         self._lost = reason
         self._reasons.clear()
 
-    def tables_with(self, table: str, schema: str | None) -> Tables:
+    def tables_with(self, table: str, schema: str | None, revision: str) -> Tables:
         """Return the tables, of which ``table`` is known for certain.
 
+        :param revision: the one that copies the table, for the message.
         :raises Refused: if it is not, with the reason.
         """
         tables = self._begun()
@@ -106,9 +107,9 @@ class Structure:
             reason = "no revision before makes it"
         if reason is not None:
             raise Refused(
-                f"the batch operation copies table {table}, and its structure cannot be known without a database: "
-                f"{reason}. Nothing was written. Give batch_alter_table() the table as it is then: "
-                "copy_from=sa.Table(...)."
+                f"revision {revision} cannot be exported as SQL: the batch operation copies table {table}, and its "
+                f"structure cannot be known without a database: {reason}. Nothing was written. Give "
+                "batch_alter_table() the table as it is then: copy_from=sa.Table(...)."
             )
         return tables
 
@@ -130,7 +131,7 @@ class Structure:
         noted, self._noted = self._noted, []
         for text, path, line in noted:
             for outcome in tables.run(text):
-                self._learn(outcome, f"{path}, line {line}" if line else path)
+                self._learn(outcome, f"line {line} of {path}" if line else path)
 
     def _learn(self, outcome: Outcome, place: str) -> None:
         for name in outcome.made:
@@ -138,7 +139,7 @@ class Structure:
         for old, new in outcome.renamed:
             self._reasons[new.casefold()] = self._reasons.get(old.casefold(), self._lost)
         if outcome.error is not None and not _is_about_data(outcome.text):
-            self._learn_failure(outcome, f"{place}: what this does cannot be told: {_first_words(outcome)}")
+            self._learn_failure(outcome, f"{place} runs what cannot be followed: {_first_words(outcome)}")
 
     def _learn_failure(self, outcome: Outcome, reason: str) -> None:
         from ..inspection.statements import read_sql
@@ -168,7 +169,7 @@ def _is_about_data(text: str) -> bool:
 
 
 def _first_words(outcome: Outcome) -> str:
-    line = " ".join(outcome.text.split())
+    line = " ".join(outcome.text.rstrip("; \n").split())
     return f"{line if len(line) <= 60 else line[:57] + '...'} ({outcome.error})"
 
 
@@ -255,7 +256,7 @@ class OfflineRunner(BodyRunner):
         """
         if batch.copy_from is not None or not batch._should_recreate():
             return
-        tables = structure.tables_with(batch.table_name, batch.schema)
+        tables = structure.tables_with(batch.table_name, batch.schema, str(self._exporter.running_revision))
         self._exporter.note_copy(batch.table_name, batch.schema, tables.columns(batch.table_name, batch.schema))
         batch.operations = _Instead(
             batch.operations,
