@@ -255,7 +255,6 @@ RAW = """
         op.execute("ALTER TABLE events ADD COLUMN more VARCHAR(7) DEFAULT 'a' NOT NULL")
         op.execute("PRAGMA user_version = 7")
         op.execute("DROP TRIGGER after_it")
-        op.execute("ANALYZE")
 """
 
 
