@@ -21,12 +21,12 @@ from ..environment import (
     stdout_to_stderr,
 )
 from ..errors import Refused, UsageError
-from ..graph import Revision, assign_unnamed
+from ..graph import Graph, Revision, assign_unnamed
 from ..offline import Exporter, Markers, offline_options, plan_export
 from ..offline.data import MigrationData, migration_data
 from ..offline.structure import Done, Structure, done_before, replay
 from ..offline.text import Statement
-from ..plan import History, Plan, Step, in_flight, stamped_heads
+from ..plan import History, Plan, Step, coded_phases, in_flight, pointer_after, stamped_heads
 from ..replica import Replica
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey
@@ -129,26 +129,27 @@ class Export:
     ) -> tuple[MigrationData, ...]:
         """Return the migration data of all revisions, or of the id ``wanted``, base first, of the first bind."""
         dialects: dict[str, str] = {}
-        graph, phases = self.project.graph, self.project.phases
+        graphs: list[Graph] = []
+        phases = self.project.phases
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            if dialects:
+                return ()
             dialects[at.bind] = at.context.dialect.name
-            order = project.graph.order(project.graph.revisions)
-            with _exporter(at, project, lambda: ()) as exporter:
-                return exporter.export_all(order, frozenset(), "upgrade")
+            graphs.append(project.graph)
+            return _export_data(at, project, wanted)
 
         exported = self._visit(export_bind, destination_rev="heads")
-        bind = next(iter(exported))
-        found = migration_data(
+        (bind, dialect_name), (graph,) = *dialects.items(), graphs
+        return migration_data(
             exported[bind],
             graph,
             phases,
             bind,
-            dialect_name=dialects[bind],
+            dialect_name=dialect_name,
             folder=self.project.folder,
             attributes=attributes,
         )
-        return tuple(item for item in found if wanted in (None, item.revision.id))
 
     def _visit(self, export_bind: ExportBind, **options: Any) -> dict[str, tuple[Statement, ...]]:
         """Return what ``export_bind`` gives for each bind, called with the names of all binds.
@@ -221,6 +222,24 @@ def _export_range(
             return exporter.export_phase(plan, before)
         order = graph.order(covered)
         return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+
+def _export_data(at: Visit, project: Project, wanted: str | None) -> tuple[Statement, ...]:
+    """Return all phases of all revisions, or of ``wanted`` alone as they are among those of all."""
+    graph = project.graph
+    order = graph.order(graph.revisions)
+    before = order[: order.index(wanted)] if wanted is not None else ()
+    heads: frozenset[str] = frozenset()
+    for name in before:
+        heads = pointer_after(graph, heads, name)
+
+    def before_it() -> Iterable[Done]:
+        for name in before:
+            for phase in coded_phases(graph[name], at.bind, project.phases):
+                yield Step(at.bind, name, phase), "upgrade"
+
+    with _exporter(at, project, before_it) as exporter:
+        return exporter.export_all(order if wanted is None else (wanted,), heads, "upgrade")
 
 
 @contextmanager
