@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -56,9 +56,12 @@ def migration_data(
         if statement.revision is not None and statement.kind not in ("begin", "commit", "marker"):
             by_revision.setdefault(statement.revision, []).append(statement)
     moves = version_phases(graph, phases, bind)
+    # The version table has to be there before any revision writes into it.
+    earliest = min(moves.values(), key=_position_in(phases), default=phases.default)
     found = []
     for name, own in by_revision.items():
-        steps = _Phases(graph[name], phases, bind, moves).steps(own, dialect_name, folder)
+        sorting = _Phases(phases, coded_phases(graph[name], bind, phases), moves[name], earliest)
+        steps = sorting.steps(own, dialect_name, folder)
         found.append(MigrationData(graph[name], attributes(graph[name]), steps))
     return tuple(found)
 
@@ -85,15 +88,16 @@ def _position_in(phases: Phases) -> Callable[[str], int]:
 
 
 class _Phases:
-    """Puts the statements of one revision into its phases."""
+    """Puts the statements of one revision into its phases.
 
-    def __init__(self, revision: Revision, phases: Phases, bind: str, moves: Mapping[str, str]) -> None:
+    ``move`` is the phase in which the version table moves past it, ``earliest`` that of the first such move of all.
+    """
+
+    def __init__(self, phases: Phases, coded: Sequence[str], move: str, earliest: str) -> None:
         self._position = _position_in(phases)
-        self._move = moves[revision.id]
-        coded = coded_phases(revision, bind, phases)
-        self._first = coded[0] if coded else self._move
-        # The version table has to be there before any revision writes into it.
-        self._table = min(self._first, *moves.values(), key=self._position)
+        self._move = move
+        self._first = coded[0] if coded else move
+        self._table = min(self._first, earliest, key=self._position)
 
     def steps(
         self, statements: Iterable[Statement], dialect_name: str, folder: Path
