@@ -14,9 +14,10 @@ import sqlalchemy as sa
 from .offline.structure import Outcome
 
 _MAKES = {sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_TEMP_TABLE, sqlite3.SQLITE_CREATE_VTABLE}
-_CHANGES = _MAKES | {
-    *(sqlite3.SQLITE_ALTER_TABLE, sqlite3.SQLITE_DROP_TABLE, sqlite3.SQLITE_DROP_TEMP_TABLE),
-    *(sqlite3.SQLITE_DROP_VTABLE, sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_CREATE_TEMP_INDEX),
+_DROPS = {sqlite3.SQLITE_DROP_TABLE, sqlite3.SQLITE_DROP_TEMP_TABLE, sqlite3.SQLITE_DROP_VTABLE}
+_CHANGES = {
+    *(*_MAKES, *_DROPS, sqlite3.SQLITE_ALTER_TABLE),
+    *(sqlite3.SQLITE_CREATE_INDEX, sqlite3.SQLITE_CREATE_TEMP_INDEX),
     *(sqlite3.SQLITE_DROP_INDEX, sqlite3.SQLITE_DROP_TEMP_INDEX, sqlite3.SQLITE_CREATE_VIEW),
     *(sqlite3.SQLITE_CREATE_TEMP_VIEW, sqlite3.SQLITE_DROP_VIEW, sqlite3.SQLITE_DROP_TEMP_VIEW),
     *(sqlite3.SQLITE_CREATE_TRIGGER, sqlite3.SQLITE_CREATE_TEMP_TRIGGER),
@@ -46,6 +47,7 @@ class Replica:
         # An application may have set this for every engine of the process; sqlite3, the client, begins without.
         driver.isolation_level = None
         driver.execute("PRAGMA foreign_keys = OFF")
+        self._there: set[str] = set()
         self._run_one(first)
 
     def close(self) -> None:
@@ -80,8 +82,15 @@ class Replica:
                     return Outcome(text, error=str(error))
             else:
                 self._sqlite.set_authorizer(None)
-                return Outcome(text, made=tuple(watch.made), renamed=self._renamed(before))
+                return self._done(text, watch, self._renamed(before))
         return Outcome(text, error="it names too much that is not there")
+
+    def _done(self, text: str, watch: _Watch, renamed: tuple[tuple[str, str], ...]) -> Outcome:
+        # CREATE TABLE IF NOT EXISTS may have made nothing.
+        made = tuple(name for name in watch.made if name.casefold() not in self._there)
+        self._there -= {name.casefold() for name in (*watch.dropped, *(old for old, _ in renamed))}
+        self._there |= {name.casefold() for name in (*made, *(new for _, new in renamed))}
+        return Outcome(text, made=made, renamed=renamed)
 
     def _names(self) -> set[str]:
         return {name for (name,) in self._sqlite.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -117,14 +126,17 @@ class _Watch:
 
     def __init__(self) -> None:
         self.made: list[str] = []
+        self.dropped: list[str] = []
         self.passed_over = False
         self._changes = False
 
     def __call__(self, action: int, first: str | None, *_place: object) -> int:
         if action in _CHANGES:
             self._changes = True
-            if action in _MAKES and first is not None:
+            if first is not None and action in _MAKES:
                 self.made.append(first)
+            elif first is not None and action in _DROPS:
+                self.dropped.append(first)
         elif not self._changes and self._is_passed_over(action, first or ""):
             self.passed_over = True
             return sqlite3.SQLITE_DENY
@@ -139,13 +151,30 @@ class _Watch:
 
 def statements_in(text: str) -> Iterator[str]:
     """Yield the statements of a text as SQLite divides it: a trigger's body stays in its statement."""
-    start = position = 0
-    while (position := text.find(";", position) + 1) > 0:
-        if sqlite3.complete_statement(text[start:position]):
-            yield text[start:position].strip()
-            start = position
+    start = 0
+    for position in _semicolons(text):
+        if sqlite3.complete_statement(text[start : position + 1]):
+            yield text[start : position + 1].strip()
+            start = position + 1
     if text[start:].strip():
         yield text[start:].strip()
+
+
+_CLOSING = {"'": "'", '"': '"', "`": "`", "[": "]", "--": "\n", "/*": "*/"}
+
+
+def _semicolons(text: str) -> Iterator[int]:
+    """Yield where the semicolons are that are in no string, name or comment."""
+    position = 0
+    while position < len(text):
+        begin = next((word for word in (text[position], text[position : position + 2]) if word in _CLOSING), None)
+        if begin is not None:
+            end = text.find(_CLOSING[begin], position + len(begin))
+            position = len(text) if end < 0 else end + len(_CLOSING[begin])
+            continue
+        if text[position] == ";":
+            yield position
+        position += 1
 
 
 def _compare(first: str, second: str) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
@@ -457,3 +458,71 @@ def test_alembic_has_what_offline_batches_are_told_through() -> None:
 )
 def test_a_text_is_divided_as_sqlite_divides_it(text: str, expected: list[str] | None) -> None:
     assert list(statements_in(text)) == (expected if expected is not None else [text[:-3], "y;"])
+
+
+def test_a_long_text_is_divided_in_little_time() -> None:
+    text = "INSERT INTO t VALUES ('" + "a;b''c" * 200_000 + "'); SELECT 2"
+    assert [len(item) for item in statements_in(text)] == [len(text) - 9, 8]
+
+
+def test_things_of_tables_that_no_revision_makes_leave_the_others_known(
+    sites: Callable[..., tuple[Site, Site]],
+) -> None:
+    strange = """
+        def upgrade():
+            op.drop_index("ix_legacy", "legacy")
+            op.create_index("ix_other", "legacy", ["x"])
+            op.add_column("legacy", sa.Column("y", sa.Integer))
+            op.execute("CREATE TRIGGER it AFTER INSERT ON legacy BEGIN UPDATE account SET size = 1; END")
+            op.drop_table("older")
+    """
+    _, second = sites(FIRST, strange, DROP, DROP.replace("account", "legacy"))
+    assert "_alembic_tmp_account" in export(second, "3")
+    assert "table legacy, and its structure cannot be known without a database: no revision" in refusal(second)
+
+
+def test_a_table_that_may_be_there_stays_unknown(sites: Callable[..., tuple[Site, Site]]) -> None:
+    doubt = 'def upgrade():\n    op.execute("ALTER TABLE account SUMMON made")\n'
+    doubt += '    op.execute("CREATE TABLE IF NOT EXISTS account (id INTEGER, made DATE)")\n'
+    _, second = sites(FIRST, doubt, DROP)
+    assert "ALTER TABLE account SUMMON made" in refusal(second)
+
+
+@pytest.mark.parametrize("dialect", ["sqlite", "postgresql"])
+def test_a_copy_of_a_given_table_is_the_same_each_time(sites: Callable[..., tuple[Site, Site]], dialect: str) -> None:
+    names = ", ".join(f'sa.CheckConstraint("x > {number}", name="ck_{number}")' for number in range(9))
+    given = f"""
+        def upgrade():
+            table = sa.Table("legacy", sa.MetaData(), sa.Column("id", sa.Integer), sa.Column("x", sa.Integer), {names})
+            with op.batch_alter_table("legacy", copy_from=table, recreate="always") as batch:
+                batch.drop_column("id")
+    """
+    _, second = sites(given)
+    text = export(second, dialect=dialect)
+    assert [text.index(f"ck_{number}") for number in range(9)] == sorted(text.index(f"ck_{n}") for n in range(9))
+
+
+def test_a_table_in_an_attached_database(sites: Callable[..., tuple[Site, Site]]) -> None:
+    make = 'def upgrade():\n    op.create_table("word", sa.Column("id", sa.Integer), sa.Column("x", sa.Integer), '
+    make += 'schema="other")\n'
+    change = 'def upgrade():\n    with op.batch_alter_table("word", schema="other") as batch:\n'
+    change += '        batch.drop_column("x")\n'
+    _, second = sites(make, change)
+    text = export(second)
+    assert "INSERT INTO other._alembic_tmp_word (id) SELECT other.word.id" in text
+    run(second.url, f"ATTACH '{second.folder / 'other.db'}' AS other;\n{text}")
+
+
+@pytest.mark.parametrize("phase", [None, "final"])
+def test_the_plan_of_a_run_shows_the_copies(sites: Callable[..., tuple[Site, Site]], phase: str | None) -> None:
+    first, _ = sites(FIRST, SECOND, LATER)
+    online(first, "1")
+    if phase is not None:
+        online(first, phase="before-deploy")
+        online(first, phase="after-deploy")
+    options = ["--phase", phase] if phase else []
+    done = first.flask("db", "upgrade", "--plan", "--json", *options)
+    statements = "\n".join(text for step in json.loads(done.stdout)["steps"] for text in step["statements"])
+    assert "INSERT INTO _alembic_tmp_account (id, name, size, team_id, parent_id, address)" in statements
+    assert "INSERT INTO _alembic_tmp_team (id, title) SELECT team.id, team.name" in statements
+    assert "pragma_table_info" not in statements

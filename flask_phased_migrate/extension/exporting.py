@@ -26,7 +26,7 @@ from ..offline import Exporter, Markers, offline_options, plan_export
 from ..offline.data import MigrationData, migration_data
 from ..offline.structure import Done, Structure, done_before, replay
 from ..offline.text import Statement
-from ..plan import History, Plan, Step, coded_phases, in_flight, pointer_after, stamped_heads
+from ..plan import Direction, History, Plan, Step, coded_phases, in_flight, pointer_after, stamped_heads
 from ..replica import Replica
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey
@@ -108,17 +108,24 @@ class Export:
 
     def steps(self, plan: Plan) -> dict[Step, tuple[Statement, ...] | Refused]:
         """Return the SQL of each step of a plan; for a body that needs a database, its refusal."""
+        found = self._steps(plan, {})
+        if not any(isinstance(statements, Refused) for statements in found.values()):
+            return found
+        # An operation that copies a table has to know what was done before.
+        return self._steps(plan, {history.bind: history for history in survey(self.project).histories})
+
+    def _steps(self, plan: Plan, histories: Mapping[str, History]) -> dict[Step, tuple[Statement, ...] | Refused]:
         found: dict[Step, tuple[Statement, ...] | Refused] = {}
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            for action in plan.of_bind(at.bind).actions:
-                if action.step is None:
-                    continue
-                exporter = Exporter(at, project.graph, project.phases)
-                try:
-                    found[action.step] = exporter.export_step(action.step, plan.direction, skip=action.skip)
-                except Refused as refusal:
-                    found[action.step] = refusal
+            def before_it() -> Iterable[Done]:
+                history = histories[at.bind]
+                return done_before(project.graph, project.phases, history, (), plan.direction, None)
+
+            with _exporter(at, project, before_it if histories else None) as exporter:
+                for action in plan.of_bind(at.bind).actions:
+                    if action.step is not None:
+                        found[action.step] = _export_step(exporter, action.step, plan.direction, action.skip)
             return ()
 
         self._visit(export_bind, destination_rev="heads")
@@ -224,6 +231,15 @@ def _export_range(
         return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
 
 
+def _export_step(exporter: Exporter, step: Step, direction: Direction, skip: int) -> tuple[Statement, ...] | Refused:
+    try:
+        return exporter.export_step(step, direction, skip=skip)
+    except Refused as refusal:
+        return refusal
+    finally:
+        exporter.statements.clear()
+
+
 def _export_data(at: Visit, project: Project, wanted: str | None) -> tuple[Statement, ...]:
     """Return all phases of all revisions, or of ``wanted`` alone as they are among those of all."""
     graph = project.graph
@@ -243,9 +259,9 @@ def _export_data(at: Visit, project: Project, wanted: str | None) -> tuple[State
 
 
 @contextmanager
-def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]]) -> Iterator[Exporter]:
+def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]] | None) -> Iterator[Exporter]:
     """Give an exporter of a bind; on SQLite one that knows the tables as they are after ``done`` and its own text."""
-    if at.context.dialect.name != "sqlite":
+    if at.context.dialect.name != "sqlite" or done is None:
         yield Exporter(at, project.graph, project.phases)
         return
 

@@ -72,6 +72,7 @@ class Exporter:
         self._revision: str | None = None
         self._phase: str | None = None
         self._guarded = False
+        self._alone = False
 
     # -- layouts --------------------------------------------------------------------------------
 
@@ -141,7 +142,7 @@ class Exporter:
 
         :raises Refused: if its body cannot be exported.
         """
-        self._revision, self._phase = step.revision, step.phase
+        self._revision, self._phase, self._alone = step.revision, step.phase, True
         self._run_body(self.graph[step.revision], step.phase, direction, skip=skip)
         return tuple(self.statements)
 
@@ -423,7 +424,12 @@ class Exporter:
         return self._revision
 
     def note_copy(self, table: str, schema: str | None, columns: Iterable[str]) -> None:
-        """Write what fails, before a batch operation copies a table, where that would lose a column."""
+        """Write what fails, before a batch operation copies a table, where that would lose a column.
+
+        Nothing for the SQL of a step alone, which shows what an online run does.
+        """
+        if self._alone:
+            return
         self._add("comment", f"-- The next statement fails if table {table} has a column that no revision made")
         self._add("sql", copy_guard(table, schema, columns))
 

@@ -7,7 +7,7 @@ on empty tables. What cannot be known is refused, never guessed.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -50,6 +50,9 @@ class Outcome:
     made: tuple[str, ...] = ()
     renamed: tuple[tuple[str, str], ...] = ()
     error: str | None = None
+
+
+_MISSING = tuple(f"no such {kind}: " for kind in ("table", "index", "view", "trigger"))
 
 
 class Tables(Protocol):
@@ -144,6 +147,9 @@ class Structure:
     def _learn_failure(self, outcome: Outcome, reason: str) -> None:
         from ..inspection.statements import read_sql
 
+        if str(outcome.error).startswith(_MISSING):
+            # Whatever it does to a thing that no revision made, it does to no other.
+            return
         touched = read_sql(outcome.text, "sqlite")
         if touched.opaque:
             self._lost = reason
@@ -243,19 +249,26 @@ class OfflineRunner(BodyRunner):
     @contextmanager
     def open_batch(self, *arguments: Any, **options: Any) -> Iterator[Any]:
         """Give a batch, with the arguments of ``batch_alter_table``; it is carried out at the end of the block."""
-        with _read_in_order(), Operations.batch_alter_table(self.operations, *arguments, **options) as batch:
+        with ExitStack() as stack, Operations.batch_alter_table(self.operations, *arguments, **options) as batch:
             yield batch
-            structure = self._exporter.structure
-            if structure is not None:
-                self._reflect_from(structure, batch.impl)
+            self._prepare(batch.impl)
+            stack.enter_context(_read_in_order())
 
-    def _reflect_from(self, structure: Structure, batch: Any) -> None:
-        """Let a batch that copies its table read it as online, from what is known of it.
+    def _prepare(self, batch: Any) -> None:
+        """Let a batch that copies its table write the same text each time.
 
         :param batch: Alembic's ``BatchOperationsImpl``, whose attributes are private to it.
         """
-        if batch.copy_from is not None or not batch._should_recreate():
+        structure = self._exporter.structure
+        if not batch._should_recreate():
             return
+        if batch.copy_from is not None:
+            _keep_order(batch.copy_from)
+        elif structure is not None:
+            self._reflect_from(structure, batch)
+
+    def _reflect_from(self, structure: Structure, batch: Any) -> None:
+        """Let a batch read its table as online, from what is known of it."""
         tables = structure.tables_with(batch.table_name, batch.schema, str(self._exporter.running_revision))
         self._exporter.note_copy(batch.table_name, batch.schema, tables.columns(batch.table_name, batch.schema))
         batch.operations = _Instead(
@@ -273,14 +286,18 @@ def _read_in_order() -> Iterator[None]:
     """
 
     def keep_order(table: sa.Table, _metadata: sa.MetaData) -> None:
-        table.constraints = OrderedSet(sorted(table.constraints, key=lambda item: item._creation_order))
-        table.indexes = OrderedSet(sorted(table.indexes, key=lambda item: str(item.name)))
+        _keep_order(table)
 
     sa.event.listen(sa.Table, "after_parent_attach", keep_order)
     try:
         yield
     finally:
         sa.event.remove(sa.Table, "after_parent_attach", keep_order)
+
+
+def _keep_order(table: sa.Table) -> None:
+    table.constraints = OrderedSet(sorted(table.constraints, key=lambda item: item._creation_order))
+    table.indexes = OrderedSet(sorted(table.indexes, key=lambda item: str(item.name)))
 
 
 class _Instead:
