@@ -13,6 +13,8 @@ import pytest
 import sqlalchemy as sa
 from alembic.operations import Operations
 from alembic.operations.batch import BatchOperationsImpl
+from alembic.runtime.migration import MigrationContext
+from alembic.util import CommandError
 from support import Site, run_client
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
@@ -442,9 +444,24 @@ def test_nothing_is_replayed_where_no_table_is_copied(
 
 
 def test_alembic_has_what_offline_batches_are_told_through() -> None:
-    batch = Operations.batch_alter_table
-    assert {"_should_recreate", "flush"} <= set(vars(BatchOperationsImpl))
-    assert batch.__wrapped__.__code__.co_varnames[:3] == ("self", "table_name", "schema")  # type: ignore[attr-defined]
+    context = MigrationContext.configure(dialect_name="sqlite", opts={"as_sql": True})
+    batch = Operations(context).batch_alter_table("account", recreate="always")
+    with pytest.raises(CommandError, match="requires a live database connection"), batch as opened:
+        opened.drop_column("x")
+        impl = opened.impl
+    assert isinstance(impl, BatchOperationsImpl)
+    assert (impl._should_recreate(), impl.copy_from, impl.table_name, impl.schema) == (True, None, "account", None)
+    assert impl.operations.migration_context is context
+    names = [sa.UniqueConstraint("a"), sa.CheckConstraint("b")]
+    assert names[0]._creation_order < names[1]._creation_order
+
+
+def test_another_dialect_than_the_applications(project: Callable[..., Site], sqlite_url: str) -> None:
+    site = project("postgresql+psycopg://nobody@127.0.0.1:1/nowhere")
+    site.revision("1", None, FIRST)
+    site.revision("2", "1", DROP)
+    run(sqlite_url, export(site, dialect="sqlite"))
+    assert [row[0] for row in state(sqlite_url)[1]["account"]] == [1, 2]
 
 
 @pytest.mark.parametrize(
