@@ -498,6 +498,17 @@ def test_things_of_tables_that_no_revision_makes_leave_the_others_known(
     assert "table legacy, and its structure cannot be known without a database: no revision" in refusal(second)
 
 
+def test_a_copy_of_an_unknown_table_before_the_range_leaves_the_others_known(
+    sites: Callable[..., tuple[Site, Site]],
+) -> None:
+    legacy = 'def upgrade():\n    with op.batch_alter_table("legacy") as batch:\n        batch.drop_column("x")\n'
+    more = legacy + '    op.rename_table("team", "squad")\n'
+    change = 'def upgrade():\n    with op.batch_alter_table("squad", recreate="always") as batch:\n        pass\n'
+    _, second = sites(FIRST, more, change, legacy)
+    assert "SELECT squad.id, squad.name \nFROM squad" in export(second, "2:3")
+    assert "table legacy, and its structure cannot be known without a database: no revision" in refusal(second, "3:4")
+
+
 def test_a_table_that_may_be_there_stays_unknown(sites: Callable[..., tuple[Site, Site]]) -> None:
     doubt = 'def upgrade():\n    op.execute("ALTER TABLE account SUMMON made")\n'
     doubt += '    op.execute("CREATE TABLE IF NOT EXISTS account (id INTEGER, made DATE)")\n'

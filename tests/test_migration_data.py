@@ -448,6 +448,17 @@ def test_phases_may_have_commas(config: Config, value: str) -> None:
     assert [list(item["phases"]) for item in get_migrations_data(config)] == [[*PHASES], ["after-deploy", "final"]]
 
 
+def test_phases_that_are_no_longer_configured_come_last_and_keep_the_version_statement(config: Config) -> None:
+    folder = Path(str(config.get_main_option("script_location")))
+    (folder / "versions/1.py").write_text(SIMPLE.format("1", None))
+    (folder / "versions/2.py").write_text(
+        STAGED.replace('"1"', '"2"').replace("None", '"1"').replace("@phased\n", "@phased('expand', 'final', 'old')\n")
+    )
+    _, second = get_migrations_data(config)
+    assert list(second["phases"]) == ["final", "expand", "old"]
+    assert "UPDATE alembic_version" in second["phases"]["old"]["steps"][-1]["script"]
+
+
 def test_a_history_of_copies_run_in_the_wrong_order_fails_and_loses_nothing(
     project: Callable[..., Site], sqlite_url: str
 ) -> None:

@@ -76,7 +76,7 @@ def version_phases(graph: Graph, phases: Phases, bind: str) -> dict[str, str]:
     for name in graph.order(graph.revisions):
         revision = graph[name]
         coded = coded_phases(revision, bind, phases) or (phases.default,)
-        own = phases.names[-1] if revision.upgrade.phased else coded[-1]
+        own = phases.names[-1] if revision.upgrade.phased and coded[-1] in phases.names else coded[-1]
         found[name] = max((own, *(found[parent] for parent in revision.parents)), key=_position_in(phases))
     return found
 

@@ -75,6 +75,8 @@ class Tables(Protocol):
 class Structure:
     """Knows the tables after the statements that it was told of. Nothing is worked out before it is asked for.
 
+    ``replaying`` tells whether it is being told of what was done before the export began.
+
     :param begin: makes the empty tables.
     :param replay: tells the structure it is given of all that was done before the export began.
     """
@@ -86,6 +88,7 @@ class Structure:
         self._noted: list[tuple[str, str, int | None]] = []
         self._lost: str | None = None
         self._reasons: dict[str, str | None] = {}
+        self.replaying = False
 
     def note(self, text: str, path: str) -> None:
         """Take a statement for done that the file at ``path`` writes now."""
@@ -125,7 +128,9 @@ class Structure:
         if self._tables is None:
             self._tables = self._begin()
             later, self._noted = self._noted, []
+            self.replaying = True
             self._replay(self)
+            self.replaying = False
             self._noted += later
         return self._tables
 
@@ -269,7 +274,15 @@ class OfflineRunner(BodyRunner):
 
     def _reflect_from(self, structure: Structure, batch: Any) -> None:
         """Let a batch read its table as online, from what is known of it."""
-        tables = structure.tables_with(batch.table_name, batch.schema, str(self._exporter.running_revision))
+        try:
+            tables = structure.tables_with(batch.table_name, batch.schema, str(self._exporter.running_revision))
+        except Refused:
+            if not structure.replaying:
+                raise
+            # A table that is not known stays so, and the rest of the body may be about others.
+            batch.batch.clear()
+            batch.recreate = "never"
+            return
         self._exporter.note_copy(batch.table_name, batch.schema, tables.columns(batch.table_name, batch.schema))
         batch.operations = _Instead(
             batch.operations,
