@@ -419,6 +419,19 @@ def test_a_copy_that_would_lose_a_column_fails_before_it_changes_anything(
     assert state(second.url) == before
 
 
+@pytest.mark.parametrize("enforced", [True, False])
+def test_a_copy_fails_where_its_drop_would_delete_rows_of_others(
+    sites: Callable[..., tuple[Site, Site]], enforced: bool
+) -> None:
+    change = 'def upgrade():\n    with op.batch_alter_table("team", recreate="always") as batch:\n        pass\n'
+    _, second = sites(FIRST, change)
+    online(second, "1")
+    before = state(second.url)
+    done = run_client(second.url, f"PRAGMA foreign_keys = {enforced};\n{export(second, '1:head')}")
+    assert ("integer overflow" in done.stderr, done.returncode != 0) == (enforced, enforced)
+    assert state(second.url)[1]["account"] == before[1]["account"]
+
+
 def test_a_table_that_the_revision_gives_is_not_looked_for(sites: Callable[..., tuple[Site, Site]]) -> None:
     given = """
         def upgrade():

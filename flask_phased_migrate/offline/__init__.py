@@ -424,13 +424,17 @@ class Exporter:
         return self._revision
 
     def note_copy(self, table: str, schema: str | None, columns: Iterable[str]) -> None:
-        """Write what fails, before a batch operation copies a table, where that would lose a column.
+        """Write what fails, before a batch operation copies a table, where that would lose a column or rows.
 
         Nothing for the SQL of a step alone, which shows what an online run does.
         """
         if self._alone:
             return
-        self._add("comment", f"-- The next statement fails if table {table} has a column that no revision made")
+        self._add(
+            "comment",
+            f"-- The next statement fails if table {' '.join(table.split())} has a column that no revision made, or if "
+            "foreign keys are on and refer to it",
+        )
         self._add("sql", copy_guard(table, schema, columns))
 
     def _execute(

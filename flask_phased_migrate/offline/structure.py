@@ -325,15 +325,22 @@ class _Instead:
 
 
 def copy_guard(table: str, schema: str | None, columns: Iterable[str]) -> str:
-    """Return SQLite's statement that fails where a table has a column that its copy would not take over.
+    """Return SQLite's statement that fails where the copy of a table would lose something, and else gives no row.
 
-    ``abs()`` of the smallest integer is an error (sqlite.org/lang_corefunc.html#abs); no row is given otherwise.
+    That is a column that it would not take over; and where foreign keys are on, the rows that refer to the table, with
+    which DROP TABLE does what a DELETE does (sqlite.org/foreignkeys.html#fk_schemacommands). ``abs()`` of the smallest
+    integer is an error (sqlite.org/lang_corefunc.html#abs).
     """
-    known = ", ".join(_quoted(name) for name in columns)
-    where = _quoted(table) if schema is None else f"{_quoted(table)}, {_quoted(schema)}"
+    name, known = _quoted(table), ", ".join(map(_quoted, columns))
+    inside = "" if schema is None else f", {_quoted(schema)}"
+    owner = "" if schema is None else '"' + schema.replace('"', '""') + '".'
     return (
-        "SELECT abs(-9223372036854775807 - unknown) FROM (SELECT min(1, count(*)) AS unknown "
-        f"FROM pragma_table_info({where}) WHERE name NOT IN ({known})) WHERE unknown > 0;"
+        "SELECT abs(-9223372036854775807 - lost) FROM (SELECT EXISTS (SELECT 1 "
+        f"FROM pragma_table_info({name}{inside}) WHERE name NOT IN ({known})) "
+        "OR ((SELECT foreign_keys FROM pragma_foreign_keys) AND EXISTS (SELECT 1 "
+        f"FROM {owner}sqlite_master AS other, pragma_foreign_key_list(other.name{inside}) AS key "
+        f"WHERE other.type = 'table' AND lower(other.name) <> lower({name}) AND lower(key.\"table\") = lower({name}))) "
+        "AS lost) WHERE lost;"
     )
 
 
