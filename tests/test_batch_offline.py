@@ -567,3 +567,11 @@ def test_the_plan_of_a_run_shows_the_copies(sites: Callable[..., tuple[Site, Sit
     assert "INSERT INTO _alembic_tmp_account (id, name, size, team_id, parent_id, address)" in statements
     assert "INSERT INTO _alembic_tmp_team (id, title) SELECT team.id, team.name" in statements
     assert "pragma_table_info" not in statements
+
+
+def test_a_plan_shows_no_copy_of_what_is_not_known(sites: Callable[..., tuple[Site, Site]]) -> None:
+    first, _ = sites(FIRST, READS, DROP)
+    done = first.flask("db", "upgrade", "--plan", "--json")
+    (_, (reads,), (copies,)) = (step["statements"] for step in json.loads(done.stdout)["steps"])
+    assert "revision 2 cannot be exported as SQL: it reads the database" in reads
+    assert "revision 3 cannot be exported as SQL: the batch operation copies table account" in copies

@@ -235,6 +235,8 @@ def _export_step(exporter: Exporter, step: Step, direction: Direction, skip: int
     try:
         return exporter.export_step(step, direction, skip=skip)
     except Refused as refusal:
+        if exporter.structure is not None:
+            exporter.structure.lose(str(refusal).removesuffix("."))
         return refusal
     finally:
         exporter.statements.clear()
