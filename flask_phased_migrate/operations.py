@@ -7,9 +7,11 @@ Alembic itself calls it. Loading this module registers both.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
@@ -133,6 +135,16 @@ def marked_path(directory: Path, path: str) -> str:
     :raises Refused: as :func:`resolve_script`.
     """
     return resolve_script(directory, path).relative_to(directory.resolve()).as_posix()
+
+
+def running_line(path: str) -> int | None:
+    """Return the line of the file at ``path`` that is running in this thread, None if none is."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename == path:
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
 
 
 class BodyRunner:

@@ -18,7 +18,18 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 LAYERS = {
     "words": ("errors", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
     "paper": ("loader", "operations", "tables", "inspection", "offline", "rules", "lint", "render", "authoring"),
-    "database": ("dialects", "probes", "writer", "recorder", "environment", "scripts", "backfill", "executor"),
+    "database": (
+        "dialects",
+        "replica",
+        "probes",
+        "writer",
+        "writer",
+        "recorder",
+        "environment",
+        "scripts",
+        "backfill",
+        "executor",
+    ),
     "edges": (
         "plain_alembic",
         "alembic_plugin",

@@ -506,15 +506,23 @@ class Migrate:
 
         return Export(project).steps(plan)
 
-    def migration_data(self, project: Project, revision: str | None = None) -> tuple[MigrationData, ...]:
-        """Return the migration data of all revisions, or of ``revision``, base first."""
+    def script_attributes(self, config: Any = None) -> tuple[str, ...]:
+        """Return the names of the revisions' attributes that are part of the migration data."""
+        return split_names(self.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), config).value)
+
+    def migration_data(
+        self, project: Project, revision: str | None = None, bind: str | None = None
+    ) -> tuple[MigrationData, ...]:
+        """Return the migration data of all revisions, or of ``revision``, base first.
+
+        :param bind: one of several databases; the first of env.py's without.
+        """
         from .exporting import Export
         from .project import one_revision
 
-        setting = self.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), project.config)
-        names = split_names(setting.value)
+        names = self.script_attributes(project.config)
         wanted = None if revision is None else one_revision(project, revision)
-        return Export(project).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
+        return Export(project, bind).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
 
 
 # More than the engines take; a mistake in any case.

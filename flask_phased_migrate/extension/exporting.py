@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+from sqlalchemy.schema import CreateTable
 
 from ..environment import (
     BINDS_KEY,
@@ -18,11 +21,13 @@ from ..environment import (
     stdout_to_stderr,
 )
 from ..errors import Refused, UsageError
-from ..graph import Revision, assign_unnamed
+from ..graph import Graph, Revision, assign_unnamed
 from ..offline import Exporter, Markers, offline_options, plan_export
 from ..offline.data import MigrationData, migration_data
+from ..offline.structure import Done, Structure, done_before, replay
 from ..offline.text import Statement
-from ..plan import History, Plan, Step, in_flight, stamped_heads
+from ..plan import Direction, History, Plan, Step, coded_phases, in_flight, pointer_after, stamped_heads
+from ..replica import Replica
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey
 
@@ -103,17 +108,24 @@ class Export:
 
     def steps(self, plan: Plan) -> dict[Step, tuple[Statement, ...] | Refused]:
         """Return the SQL of each step of a plan; for a body that needs a database, its refusal."""
+        found = self._steps(plan, {})
+        if not any(isinstance(statements, Refused) for statements in found.values()):
+            return found
+        # An operation that copies a table has to know what was done before.
+        return self._steps(plan, {history.bind: history for history in survey(self.project).histories})
+
+    def _steps(self, plan: Plan, histories: Mapping[str, History]) -> dict[Step, tuple[Statement, ...] | Refused]:
         found: dict[Step, tuple[Statement, ...] | Refused] = {}
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            for action in plan.of_bind(at.bind).actions:
-                if action.step is None:
-                    continue
-                exporter = Exporter(at, project.graph, project.phases)
-                try:
-                    found[action.step] = exporter.export_step(action.step, plan.direction, skip=action.skip)
-                except Refused as refusal:
-                    found[action.step] = refusal
+            def before_it() -> Iterable[Done]:
+                history = histories[at.bind]
+                return done_before(project.graph, project.phases, history, (), plan.direction, None)
+
+            with _exporter(at, project, before_it if histories else None) as exporter:
+                for action in plan.of_bind(at.bind).actions:
+                    if action.step is not None:
+                        found[action.step] = _export_step(exporter, action.step, plan.direction, action.skip)
             return ()
 
         self._visit(export_bind, destination_rev="heads")
@@ -124,25 +136,27 @@ class Export:
     ) -> tuple[MigrationData, ...]:
         """Return the migration data of all revisions, or of the id ``wanted``, base first, of the first bind."""
         dialects: dict[str, str] = {}
-        graph, phases = self.project.graph, self.project.phases
+        graphs: list[Graph] = []
+        phases = self.project.phases
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            if dialects:
+                return ()
             dialects[at.bind] = at.context.dialect.name
-            order = project.graph.order(project.graph.revisions)
-            return Exporter(at, project.graph, phases).export_all(order, frozenset(), "upgrade")
+            graphs.append(project.graph)
+            return _export_data(at, project, wanted)
 
         exported = self._visit(export_bind, destination_rev="heads")
-        bind = next(iter(exported))
-        found = migration_data(
+        (bind, dialect_name), (graph,) = *dialects.items(), graphs
+        return migration_data(
             exported[bind],
             graph,
             phases,
             bind,
-            dialect_name=dialects[bind],
+            dialect_name=dialect_name,
             folder=self.project.folder,
             attributes=attributes,
         )
-        return tuple(item for item in found if wanted in (None, item.revision.id))
 
     def _visit(self, export_bind: ExportBind, **options: Any) -> dict[str, tuple[Statement, ...]]:
         """Return what ``export_bind`` gives for each bind, called with the names of all binds.
@@ -206,11 +220,63 @@ def _export_range(
         target=typed(request, end),
         footprint_of=project.footprints(at.context.dialect.name),
     )
-    exporter = Exporter(at, graph, project.phases)
-    if request.phase is not None:
-        return exporter.export_phase(plan, before)
-    order = graph.order(covered)
-    return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+    def before_it() -> Iterable[Done]:
+        return done_before(graph, project.phases, history, covered, direction, request.phase)
+
+    with _exporter(at, project, before_it) as exporter:
+        if request.phase is not None:
+            return exporter.export_phase(plan, before)
+        order = graph.order(covered)
+        return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+
+def _export_step(exporter: Exporter, step: Step, direction: Direction, skip: int) -> tuple[Statement, ...] | Refused:
+    try:
+        return exporter.export_step(step, direction, skip=skip)
+    except Refused as refusal:
+        if exporter.structure is not None:
+            exporter.structure.lose(str(refusal).removesuffix("."))
+        return refusal
+    finally:
+        exporter.statements.clear()
+
+
+def _export_data(at: Visit, project: Project, wanted: str | None) -> tuple[Statement, ...]:
+    """Return all phases of all revisions, or of ``wanted`` alone as they are among those of all."""
+    graph = project.graph
+    order = graph.order(graph.revisions)
+    before = order[: order.index(wanted)] if wanted is not None else ()
+    heads: frozenset[str] = frozenset()
+    for name in before:
+        heads = pointer_after(graph, heads, name)
+
+    def before_it() -> Iterable[Done]:
+        for name in before:
+            for phase in coded_phases(graph[name], at.bind, project.phases):
+                yield Step(at.bind, name, phase), "upgrade"
+
+    with _exporter(at, project, before_it) as exporter:
+        return exporter.export_all(order if wanted is None else (wanted,), heads, "upgrade")
+
+
+@contextmanager
+def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]] | None) -> Iterator[Exporter]:
+    """Give an exporter of a bind; on SQLite one that knows the tables as they are after ``done`` and its own text."""
+    if at.context.dialect.name != "sqlite" or done is None:
+        yield Exporter(at, project.graph, project.phases)
+        return
+
+    def replay_done(into: Structure) -> None:
+        replay(Exporter(at, project.graph, project.phases, into), into, done())
+
+    # A revision may widen the version table, which no revision makes.
+    version = str(CreateTable(at.tables.version).compile(dialect=at.context.dialect))
+    structure = Structure(lambda: Replica(version), replay_done)
+    try:
+        yield Exporter(at, project.graph, project.phases, structure)
+    finally:
+        structure.close()
 
 
 def _absolute(config: Config) -> Config:

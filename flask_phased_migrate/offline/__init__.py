@@ -21,7 +21,6 @@ from ..operations import (
     PHASE_MARKER,
     RUNNER_KEY,
     SCRIPT_MARKER,
-    BodyRunner,
 )
 from ..phases import Phases
 from ..plan import (
@@ -38,6 +37,7 @@ from ..plan import (
     simulate,
 )
 from ..tables import ledger_forget, pointer_move, utc_now
+from .structure import OfflineRunner, Structure, copy_guard
 from .text import Kind, Statement
 
 if TYPE_CHECKING:
@@ -61,8 +61,9 @@ _WITH_TRANSACTIONS = frozenset({"postgresql", "sqlite", "mysql", "mariadb"})
 class Exporter:
     """Writes the SQL of one bind. Bodies run with a context that has no connection."""
 
-    def __init__(self, visit: Visit, graph: Graph, phases: Phases) -> None:
+    def __init__(self, visit: Visit, graph: Graph, phases: Phases, structure: Structure | None = None) -> None:
         self.visit = visit
+        self.structure = structure
         self.graph = graph
         self.phases = phases
         self.bind = visit.bind
@@ -71,6 +72,7 @@ class Exporter:
         self._revision: str | None = None
         self._phase: str | None = None
         self._guarded = False
+        self._alone = False
 
     # -- layouts --------------------------------------------------------------------------------
 
@@ -140,7 +142,7 @@ class Exporter:
 
         :raises Refused: if its body cannot be exported.
         """
-        self._revision, self._phase = step.revision, step.phase
+        self._revision, self._phase, self._alone = step.revision, step.phase, True
         self._run_body(self.graph[step.revision], step.phase, direction, skip=skip)
         return tuple(self.statements)
 
@@ -383,7 +385,7 @@ class Exporter:
             return
         operations = self.visit.operations
         with self._catching(), _export_errors(revision):
-            BodyRunner(operations, skip=skip).run(body, self.visit.arguments)
+            OfflineRunner(operations, self, skip=skip).run(body, self.visit.arguments)
 
     @contextmanager
     def _catching(self) -> Iterator[None]:
@@ -415,6 +417,25 @@ class Exporter:
         self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
         if self._guarded:
             self._begin()
+
+    @property
+    def running_revision(self) -> str | None:
+        """The revision whose body is running."""
+        return self._revision
+
+    def note_copy(self, table: str, schema: str | None, columns: Iterable[str]) -> None:
+        """Write what fails, before a batch operation copies a table, where that would lose a column or rows.
+
+        Nothing for the SQL of a step alone, which shows what an online run does.
+        """
+        if self._alone:
+            return
+        self._add(
+            "comment",
+            f"-- The next statement fails if table {' '.join(table.split())} has a column that no revision made, or if "
+            "foreign keys are on and refer to it",
+        )
+        self._add("sql", copy_guard(table, schema, columns))
 
     def _execute(
         self,
@@ -468,6 +489,8 @@ class Exporter:
 
     def _add(self, kind: Kind, text: str) -> None:
         self.statements.append(Statement(kind, text, self._revision, self._phase))
+        if self.structure is not None and self._revision is not None and kind in ("sql", "raw"):
+            self.structure.note(text, self.graph[self._revision].path)
 
 
 def ends_in_comment(text: str, *, backslashes: bool) -> bool:
