@@ -76,6 +76,8 @@ class Exporter:
         self.phases = phases
         self.bind = visit.bind
         self.dialect = visit.context.dialect
+        # Built anew each time they are asked for.
+        self.tables = visit.tables
         self.statements: list[Statement] = []
         self._revision: str | None = None
         self._phase: str | None = None
@@ -87,6 +89,7 @@ class Exporter:
 
     # -- layouts --------------------------------------------------------------------------------
 
+    @no_database()
     def export_all(
         self, revisions: Iterable[str], heads: frozenset[str], direction: Direction, *, markers: Markers = "all"
     ) -> tuple[Statement, ...]:
@@ -105,7 +108,7 @@ class Exporter:
                 self._begin()
             if not heads and direction == "upgrade":
                 self._revision = name
-                self._bookkeeping(CreateTable(self.visit.tables.version))
+                self._bookkeeping(CreateTable(self.tables.version))
             heads = self._export_revision(name, heads, direction, markers)
             if framed and per_revision:
                 self._commit()
@@ -131,7 +134,7 @@ class Exporter:
             self._phase = self._last_phase(revision, direction)
         after = pointer_after if direction == "upgrade" else pointer_before
         moved = after(self.graph, heads, name)
-        for statement in pointer_move(self.visit.tables, heads, moved):
+        for statement in pointer_move(self.tables, heads, moved):
             self._bookkeeping(statement)
         return moved
 
@@ -149,6 +152,7 @@ class Exporter:
         bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
         return self.phases.names[-1] if bodies.phased and direction == "upgrade" else phases[-1]
 
+    @no_database()
     def export_step(self, step: Step, direction: Direction, *, skip: int = 0) -> tuple[Statement, ...]:
         """Return the statements of one step alone, without those of its first ``skip`` operations.
 
@@ -165,9 +169,9 @@ class Exporter:
             self._begin()
         if heads != after:
             if not heads:
-                self._bookkeeping(CreateTable(self.visit.tables.version))
+                self._bookkeeping(CreateTable(self.tables.version))
             self._add("comment", f"-- Running stamp_revision {', '.join(sorted(heads))} -> {', '.join(sorted(after))}")
-            for statement in pointer_move(self.visit.tables, heads, after):
+            for statement in pointer_move(self.tables, heads, after):
                 self._bookkeeping(statement)
         if framed:
             self._commit()
@@ -175,9 +179,10 @@ class Exporter:
 
     def export_version_table(self) -> tuple[Statement, ...]:
         """Return the SQL that creates the version table."""
-        self._bookkeeping(CreateTable(self.visit.tables.version))
+        self._bookkeeping(CreateTable(self.tables.version))
         return tuple(self.statements)
 
+    @no_database()
     def export_phase(self, plan: Plan, heads: frozenset[str]) -> tuple[Statement, ...]:
         """Return the SQL of a plan of one phase: a guarded transaction a step, with its bookkeeping.
 
@@ -188,12 +193,12 @@ class Exporter:
             self._add("comment", f"-- To be run so that the first error ends it: {_STOPPING[self.dialect.name]}")
         for warning in plan.warnings:
             self._add("comment", f"-- Warning: {' '.join(str(warning).split())}")
-        tables = self.visit.tables
+        tables = self.tables
         for table in (tables.version, tables.ledger, tables.journal):
             self._create_missing(table)
         self._script_frame, self._direction = True, plan.direction
         self._conditions = Conditions(
-            plan, heads, graph=self.graph, phases=self.phases, bind=self.bind, tables=self.visit.tables
+            plan, heads, graph=self.graph, phases=self.phases, bind=self.bind, tables=self.tables
         )
         self._of_plan = self._conditions.of_plan()
         for action in plan.actions:
@@ -211,6 +216,9 @@ class Exporter:
             create = str(CreateTable(table).compile(dialect=self.dialect)).strip()
             self._add("bookkeeping", self._terminated(f"IF OBJECT_ID(N'{name}', N'U') IS NULL\n{create}"))
         elif self.dialect.name == "oracle":
+            preparer = self.dialect.identifier_preparer
+            # A reserved word (SQL Language Reference, appendix E) that SQLAlchemy does not quote.
+            preparer.reserved_words = {*preparer.reserved_words, "session"}
             create = str(CreateTable(table).compile(dialect=self.dialect)).strip().replace("'", "''")
             # ORA-00955: the name is used already. CREATE TABLE IF NOT EXISTS is new in Oracle 23.
             block = f"BEGIN\n  EXECUTE IMMEDIATE '{create}';\nEXCEPTION\n  WHEN OTHERS THEN\n"
@@ -250,9 +258,9 @@ class Exporter:
         moved = pointer_after(self.graph, heads, name)
         if not own:
             self._guard(name, _PASSING, self._conditions.of_pass(name, heads, heads - moved, running=None))
-        for statement in pointer_move(self.visit.tables, heads, moved):
+        for statement in pointer_move(self.tables, heads, moved):
             self._bookkeeping(statement)
-        self._bookkeeping(ledger_forget(self.visit.tables, name))
+        self._bookkeeping(ledger_forget(self.tables, name))
         self._conditions.passed(name)
         return moved
 
@@ -280,16 +288,16 @@ class Exporter:
         if name is None:
             assert step is not None
             self._guard(step.revision, _PASSING, self._conditions.of_undo(step))
-            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, _PASSING))
+            self._bookkeeping(ledger_forget(self.tables, step.revision, _PASSING))
             self._set_status(step, "running")
             return heads
         moved = pointer_before(self.graph, heads, name)
         self._guard(name, step.phase if step else _PASSING, self._conditions.of_reopening(name, heads - moved))
-        for statement in pointer_move(self.visit.tables, heads, moved):
+        for statement in pointer_move(self.tables, heads, moved):
             self._bookkeeping(statement)
         if step is None:
-            self._bookkeeping(ledger_forget(self.visit.tables, name, _PASSING))
-        ledger = self.visit.tables.ledger
+            self._bookkeeping(ledger_forget(self.tables, name, _PASSING))
+        ledger = self.tables.ledger
         for phase in action.remains:
             self._bookkeeping(
                 sa.insert(ledger).values(revision=name, phase=phase, status="done", statement=0, finished_at=utc_now())
@@ -297,7 +305,7 @@ class Exporter:
         return moved
 
     def _set_status(self, step: Step, status: str, **more: Any) -> None:
-        ledger = self.visit.tables.ledger
+        ledger = self.tables.ledger
         self._bookkeeping(
             sa.update(ledger)
             .values(status=status, finished_at=utc_now() if status == "done" else sa.null(), **more)
@@ -305,10 +313,10 @@ class Exporter:
         )
 
     def _end_step(self, action: Action, step: Step, direction: Direction) -> None:
-        journal = self.visit.tables.journal
+        journal = self.tables.journal
         if direction == "downgrade":
             divided = self.graph[step.revision].downgrade.phased
-            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase if divided else None))
+            self._bookkeeping(ledger_forget(self.tables, step.revision, step.phase if divided else None))
         elif step.revision not in action.passes:
             self._set_status(step, "done")
         self._bookkeeping(
@@ -331,7 +339,7 @@ class Exporter:
         one asks for what the whole text needs too.
         """
         conditions, self._of_plan = [*self._of_plan, *conditions], []
-        ledger = self.visit.tables.ledger
+        ledger = self.tables.ledger
         values = sa.select(
             sa.literal(revision),
             sa.literal(phase),
@@ -362,7 +370,7 @@ class Exporter:
             return
         operations = self.visit.operations
         self._runner = BodyRunner(operations, skip=skip)
-        with self._catching(), _export_errors(revision), no_database():
+        with self._catching(), _export_errors(revision):
             self._runner.run(body, self.visit.arguments)
 
     @contextmanager
@@ -420,7 +428,7 @@ class Exporter:
         assert self._conditions is not None
         rest = self._conditions.of_rest(step, self._resting, operations)
         self._guard(step.revision, _PASSING, [*conditions, *rest])
-        self._bookkeeping(ledger_forget(self.visit.tables, step.revision, _PASSING))
+        self._bookkeeping(ledger_forget(self.tables, step.revision, _PASSING))
         self._set_status(
             step, "running" if self._direction == "upgrade" else "undoing", statement=0, checksum=sa.null()
         )
@@ -513,9 +521,9 @@ def _is_read(error: BaseException, reason: str) -> bool:
     """Return whether a body failed for want of a database: it asked for one, or for the bind, which is None."""
     if isinstance(error, (DatabaseRead, sa.exc.UnboundExecutionError)):
         return True
-    # AttributeError of the bind itself, TypeError of "with", and what sa.inspect() has to say.
+    # Of Alembic's stand-in for a connection, or of the None that its execute() gives; what sa.inspect() says of both.
     wanting = isinstance(error, (AttributeError, sa.exc.NoInspectionAvailable)) or "context manager" in reason
-    return wanting and "NoneType" in reason
+    return wanting and ("'NoneType'" in reason or "MockConnection" in reason)
 
 
 def _line_in(path: str, error: BaseException) -> int:

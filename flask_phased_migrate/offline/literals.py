@@ -281,4 +281,5 @@ def _oracle_text(text: str) -> str:
     for piece in pieces:
         words = " || CHR(10) || ".join("'" + line.replace("'", "''") + "'" for line in piece.split("\n"))
         written.append(f"TO_CLOB({words})" if long else words)
-    return " || ".join(written)
+    # SQL*Plus takes no lines of more than some thousand characters.
+    return " ||\n".join(written)
