@@ -53,8 +53,8 @@ _PASSING = "*"
 """Phase of the ledger row by which a move of the version table is guarded; it is gone in the same transaction."""
 _STOPPING = {
     "postgresql": "psql -v ON_ERROR_STOP=1 -f FILE",
-    "mysql": "mysql DATABASE < FILE",
-    "mariadb": "mariadb DATABASE < FILE",
+    "mysql": "mysql --default-character-set=utf8mb4 DATABASE < FILE",
+    "mariadb": "mariadb --default-character-set=utf8mb4 DATABASE < FILE",
     "sqlite": "sqlite3 -bail DATABASE < FILE",
     # Without -x it would replace $(NAME) in values, without -I no filtered index can be touched.
     "mssql": "sqlcmd -b -x -I -f 65001 -i FILE",

@@ -194,10 +194,9 @@ class Conditions:
 
     def _row_of(self, name: str, heads: frozenset[str]) -> str:
         """Return the row of the version table that says that a revision is complete."""
-        return next(head for head in sorted(heads) if head in self.graph and name in (head, *self._above(name, head)))
-
-    def _above(self, name: str, head: str) -> tuple[str, ...]:
-        return (name,) if self.graph.is_ancestor(name, head) else ()
+        if name in heads:
+            return name
+        return next(head for head in sorted(heads) if head in self.graph and self.graph.is_ancestor(name, head))
 
     def _rows(self) -> sa.Select[Any]:
         return sa.select(sa.literal_column("1")).select_from(self.tables.version)
