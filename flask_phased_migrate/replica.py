@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 
 import sqlalchemy as sa
 
+from .offline.isolation import allow_connections
 from .offline.structure import Outcome
 
 _MAKES = {sqlite3.SQLITE_CREATE_TABLE, sqlite3.SQLITE_CREATE_TEMP_TABLE, sqlite3.SQLITE_CREATE_VTABLE}
@@ -40,6 +41,7 @@ class Replica:
 
     def __init__(self, first: str) -> None:
         self._engine = sa.create_engine("sqlite://", poolclass=sa.StaticPool)
+        allow_connections(self._engine)
         self.connection = self._engine.connect()
         driver = self.connection.connection.driver_connection
         assert isinstance(driver, sqlite3.Connection)

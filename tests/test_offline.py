@@ -14,7 +14,7 @@ from support import Site, query, run_client, table_names
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
-from flask_phased_migrate.offline import ends_in_comment
+from flask_phased_migrate.offline.endings import ends_in_comment
 from flask_phased_migrate.offline.text import render_sql
 
 NOWHERE = {
@@ -89,6 +89,7 @@ def run(url: str, text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_everything_has_the_layout_of_alembic_offline(history: Callable[[str], Site], kind: str) -> None:
+    # A client runs the text up to the script in a session of its own, so that must be committed.
     begin, commit = ("BEGIN;\n\n", "COMMIT;\n\n") if kind == "postgresql" else ("", "")
     done = history(NOWHERE[kind]).flask("db", "sql", "head")
     assert (done.returncode, "An SQL client passes over scripts/fix.py" in done.stderr) == (0, True)
@@ -116,7 +117,9 @@ def test_everything_has_the_layout_of_alembic_offline(history: Callable[[str], S
         "-- PHASE::before-deploy::;\n\n"
         "UPDATE account SET mail = name -- a note\n;\n\n"
         "-- PHASE::after-deploy::;\n\n"
+        f"{commit}"
         "-- SCRIPT::scripts/fix.py::;\n\n"
+        f"{begin}"
         "-- PHASE::final::;\n\n"
         "CREATE INDEX ix_mail ON account (mail);\n\n"
         "UPDATE alembic_version SET version_num='3' WHERE alembic_version.version_num = '2';\n\n"
@@ -159,7 +162,7 @@ def test_tables_that_may_exist_are_created_in_the_words_of_each_engine(history: 
         "oracle": "BEGIN\n  EXECUTE IMMEDIATE 'CREATE TABLE alembic_version ",
     }
     assert export(site, "1", dialect="mssql", phase="before-deploy").startswith(
-        "-- To be run so that the first error ends it: sqlcmd -b -i FILE\n\n"
+        "-- To be run so that the first error ends it: sqlcmd -b -x -I -f 65001 -i FILE\n\n"
         "IF OBJECT_ID(N'alembic_version', N'U') IS NULL\nCREATE TABLE alembic_version (\n"
     )
 
@@ -418,7 +421,12 @@ def test_the_work_before_a_script_is_committed_in_the_sql_of_a_phase(project: Ca
         """,
     )
     text = export(site, phase="before-deploy")
-    assert "SELECT 1;\n\nCOMMIT;\n\n-- SCRIPT::scripts/fix.py::;\n\nBEGIN;\n\nSELECT 2;" in text
+    before, after = text.split("-- SCRIPT::scripts/fix.py::;\n\n")
+    assert before.partition("SELECT 1;\n\n")[2].startswith(
+        "UPDATE alembic_version_phase SET status='failed', statement=1"
+    )
+    assert before.endswith(";\n\nCOMMIT;\n\n")
+    assert after.startswith("BEGIN;\n\nINSERT INTO alembic_version_phase ")
     outcome = site.flask("db", "sql", "--phase", "before-deploy")
     assert "An SQL client passes over scripts/fix.py: run it by hand" in outcome.stderr
 
