@@ -17,7 +17,7 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
     "words": ("errors", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
-    "paper": ("operations", "tables", "inspection", "offline", "rules", "lint", "render", "authoring"),
+    "paper": ("splitting", "operations", "tables", "inspection", "offline", "rules", "lint", "render", "authoring"),
     "database": ("dialects", "probes", "writer", "recorder", "environment", "scripts", "backfill", "executor"),
     "edges": (
         "plain_alembic",
@@ -25,6 +25,7 @@ LAYERS = {
         "signals",
         "extension",
         "export",
+        "bundle",
         "commands",
         "cli",
         "admin",

@@ -278,9 +278,8 @@ def journal_line(bind: str, row: Any) -> str:
     took = "" if row.duration_ms is None else f" {row.duration_ms} ms"
     parts = (("", row.operator), ("on ", row.host), ("pid ", row.pid), ("version ", row.app_version))
     who = " ".join(f"{word}{value}" for word, value in parts if value)
-    text = (
-        f"{row.id}  {began}  {bind}  {row.operation} {row.revision or ''} {row.phase or ''}  {row.status}{took}  {who}"
-    )
+    what = f"{row.operation} {row.revision or ''} {row.phase or ''}" + (f" {row.script}" if row.script else "")
+    text = f"{row.id}  {began}  {bind}  {what}  {row.status}{took}  {who}"
     error = first_line(row.error)
     return text.rstrip() + (f"\n    {error}" if error else "")
 

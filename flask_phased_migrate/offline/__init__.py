@@ -22,6 +22,7 @@ from ..operations import (
     RUNNER_KEY,
     SCRIPT_MARKER,
     BodyRunner,
+    ExecuteScriptOp,
 )
 from ..phases import Phases
 from ..plan import (
@@ -71,6 +72,8 @@ class Exporter:
         self._revision: str | None = None
         self._phase: str | None = None
         self._guarded = False
+        self._runner: BodyRunner | None = None
+        self._has_paused = False
 
     # -- layouts --------------------------------------------------------------------------------
 
@@ -268,6 +271,8 @@ class Exporter:
             divided = self.graph[step.revision].downgrade.phased
             self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase if divided else None))
         elif step.revision not in action.passes:
+            if self._has_paused:
+                self._set_statement(0)
             self._set_status(step, "done")
         self._bookkeeping(
             sa.insert(journal).values(
@@ -382,8 +387,10 @@ class Exporter:
         except KeyError:
             return
         operations = self.visit.operations
+        self._has_paused = False
         with self._catching(), _export_errors(revision):
-            BodyRunner(operations, skip=skip).run(body, self.visit.arguments)
+            self._runner = BodyRunner(operations, skip=skip)
+            self._runner.run(body, self.visit.arguments)
 
     @contextmanager
     def _catching(self) -> Iterator[None]:
@@ -405,16 +412,51 @@ class Exporter:
                 vars(impl).pop(name, None)
             context.opts.pop(RUNNER_KEY, None)
 
-    def note_script(self, path: str) -> None:
+    def note_script(self, path: str, operation: ExecuteScriptOp) -> None:
         """Note a script operation; ``path`` is relative to the migrations folder.
 
         In a phase's own SQL the work before it is committed first, so that the program can see it.
         """
         if self._guarded:
-            self._commit()
-        self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
+            self._pause()
+        text, args, timeout_s = SCRIPT_MARKER.format(path), operation.args, operation.timeout
+        self.statements.append(Statement("script", text, self._revision, self._phase, path, args, timeout_s))
         if self._guarded:
-            self._begin()
+            self._resume()
+
+    def _pause(self) -> None:
+        """Commit the work before a script, and how many operations of the body that is."""
+        self._has_paused = True
+        self._set_statement(self._finished())
+        self._commit()
+
+    def _resume(self) -> None:
+        """Begin what follows a script, guarded: only where the part before it has run, and this one has not."""
+        assert self._revision is not None
+        assert self._phase is not None
+        done, ledger = self._finished(), self.visit.tables.ledger.alias("paused")
+        one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(ledger)
+        paused = sa.exists(one).where(
+            ledger.c.revision == self._revision,
+            ledger.c.phase == self._phase,
+            ledger.c.status == "running",
+            ledger.c.statement == sa.literal_column(str(done)),
+        )
+        self._begin()
+        self._guard(self._revision, _PASSING, [paused])
+        self._bookkeeping(ledger_forget(self.visit.tables, self._revision, _PASSING))
+        self._set_statement(done + 1)
+
+    def _finished(self) -> int:
+        return self._runner.finished if self._runner is not None else 0
+
+    def _set_statement(self, number: int) -> None:
+        ledger = self.visit.tables.ledger
+        self._bookkeeping(
+            sa.update(ledger)
+            .values(statement=sa.literal_column(str(number)))
+            .where(ledger.c.revision == self._revision, ledger.c.phase == self._phase)
+        )
 
     def _execute(
         self,
