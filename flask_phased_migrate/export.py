@@ -256,7 +256,7 @@ def write_folder(folder: str, files: Mapping[str, bytes], *, replaces: Callable[
     target = Path(folder).resolve()
     scratch: Path | None = None
     try:
-        if target.exists() and (not target.is_dir() or (any(target.iterdir()) and not replaces(target))):
+        if target.exists() and any(target.iterdir()) and not replaces(target):
             raise UsageError(
                 f"{folder} has files that are no part of a bundle, which is written as a whole. Name another folder."
             )

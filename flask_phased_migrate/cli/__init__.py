@@ -424,6 +424,7 @@ def sql_command(
     Example: flask db sql 1:head > out.sql
       flask db sql --split release current:head
       flask db sql --verify release
+      flask db sql --version-file at.txt -o out.sql
     """
     as_json = {"--format json": format_ == "json"}
     _refuse_together("--split", split is not None, {"--output": output, **as_json})
@@ -434,7 +435,7 @@ def sql_command(
         show_verified(directory, verify, x_arg)
         return
     options = {"phase": phase, "bind": bind, "dialect": dialect, "direction": "downgrade" if down else "upgrade"}
-    show_export(directory, range_ or "head", options, x_arg, format_, output, split, version_file)
+    show_export(directory, "head" if range_ is None else range_, options, x_arg, format_, output, split, version_file)
 
 
 @db.command()
