@@ -426,6 +426,9 @@ def sql_command(
       flask db sql --verify release
       flask db sql --version-file at.txt -o out.sql
     """
+    for name, value in {"-o": output, "--split": split, "--verify": verify, "--version-file": version_file}.items():
+        if value is not None and not value.strip():
+            raise UsageError(f"{name} is empty. Name a {'folder' if name in ('--split', '--verify') else 'file'}.")
     as_json = {"--format json": format_ == "json"}
     _refuse_together("--split", split is not None, {"--output": output, **as_json})
     others = {"--output": output, "--split": split, "--version-file": version_file, "--dialect": dialect, **as_json}
