@@ -15,6 +15,7 @@ import pytest
 import sqlalchemy as sa
 from support import Site, query
 from test_executor import CREATE, Runs, body, is_alive
+from test_plain_alembic import alembic
 
 from flask_phased_migrate import scripts
 from flask_phased_migrate.errors import Refused, ScriptFailed, StepFailed
@@ -105,6 +106,13 @@ def test_an_sql_file_that_cannot_be_run_says_why(on_sqlite: Runs, content: bytes
         on_sqlite.upgrade()
 
 
+def test_an_sql_file_goes_through_the_connection_under_plain_alembic(runs: Runs) -> None:
+    runs.site.write("migrations/fill.sql", FILE)
+    runs.site.revision("1", None, body(CREATE.format("a"), 'op.execute_script("fill.sql")'))
+    alembic(runs.site, "upgrade", "head")
+    assert query(runs.site.url, "SELECT * FROM b") == [(1, "a;b 100% :c")]
+
+
 # -- what is recorded -----------------------------------------------------------------------------------
 
 
@@ -165,8 +173,8 @@ def test_output_comes_while_the_program_runs_without_flushing(tmp_path: Path) ->
 
 
 def test_of_long_output_the_beginning_and_the_end_are_shown(tmp_path: Path) -> None:
-    lines = run(tmp_path, "for number in range(200_000): print(number, 'some words')\nprint('the end')\n")
-    whole = sum(len(f"{number} some words\n") for number in range(200_000)) + len("the end\n")
+    lines = run(tmp_path, "for number in range(100_000): print(number, 'some words')\nprint('the end')\n")
+    whole = sum(len(f"{number} some words\n") for number in range(100_000)) + len("the end\n")
     note = next(line for line in lines if line.startswith("["))
     place = lines.index(note)
     assert (lines[0], lines[-1]) == ("0 some words", "the end")
