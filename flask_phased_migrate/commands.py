@@ -221,7 +221,7 @@ def _print_sql(
 ) -> None:
     known = {name: options.get(name) for name in ("phase", "bind")}
     exported = extension.export(
-        directory, revision, direction=direction, markers="phased", tag=tag, x_arg=x_arg, **known
+        directory, revision, direction=direction, markers="phased", tag=tag, x_arg=x_arg, delivers=True, **known
     )
     for bind, statements in exported.items():
         sys.stdout.write(render_sql(statements if len(exported) == 1 else with_bind(statements, bind)))

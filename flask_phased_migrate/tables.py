@@ -101,6 +101,8 @@ def build_tables(
         sa.Column("app_version", sa.String(255)),
         sa.Column("error", _LongText),
         sa.Column("traceback", _LongText),
+        sa.Column("script", sa.String(255)),
+        sa.Column("checksum", sa.String(64)),
         schema=schema,
         **_TABLE_OPTIONS,
     )

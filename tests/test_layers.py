@@ -17,12 +17,22 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
     "words": ("errors", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
-    "paper": ("loader", "operations", "tables", "inspection", "offline", "rules", "lint", "render", "authoring"),
+    "paper": (
+        "loader",
+        "splitting",
+        "operations",
+        "tables",
+        "inspection",
+        "offline",
+        "rules",
+        "lint",
+        "render",
+        "authoring",
+    ),
     "database": (
         "dialects",
         "replica",
         "probes",
-        "writer",
         "writer",
         "recorder",
         "environment",
@@ -36,6 +46,7 @@ LAYERS = {
         "signals",
         "extension",
         "export",
+        "bundle",
         "commands",
         "cli",
         "admin",

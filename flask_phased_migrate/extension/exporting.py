@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -25,7 +26,7 @@ from ..graph import Graph, Revision, assign_unnamed
 from ..offline import Exporter, Markers, offline_options, plan_export
 from ..offline.data import MigrationData, migration_data
 from ..offline.structure import Done, Structure, done_before, replay
-from ..offline.text import Statement
+from ..offline.text import Statement, render_sql
 from ..plan import Direction, History, Plan, Step, coded_phases, in_flight, pointer_after, stamped_heads
 from ..replica import Replica
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
@@ -45,14 +46,62 @@ class Discarded:
         """Do nothing."""
 
 
+def _pass_over(_at: Visit) -> None:
+    """Look at nothing."""
+
+
+class _Starts:
+    """What a range starts from, by bind: what is known of each, else the rows of ``heads``, else a START as typed.
+
+    A ``starting_rev`` that env.py gives to ``context.configure()`` comes before the START, as under Alembic. It is
+    noted when env.py runs for the first time: one that reads it from a file may then have written the end there.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        typed: str | None = None,
+        *,
+        heads: frozenset[str] | None = None,
+        known: Mapping[str, History] | None = None,
+    ) -> None:
+        self.project = project
+        self.typed = next(iter(heads)) if heads is not None and len(heads) == 1 else typed
+        self.heads = heads
+        self.known = known
+        self.noted: dict[str, tuple[Any, str]] = {}
+
+    def note(self, at: Visit) -> None:
+        """Note what env.py says of a bind."""
+        self.noted[at.bind] = (at.options.get("starting_rev"), at.context.dialect.name)
+
+    def __getitem__(self, bind: str) -> History:
+        own, dialect = self.noted[bind]
+        if self.known is not None:
+            return self.known[bind]
+        if self.heads is not None:
+            return History(bind, self.heads, dialect=dialect)
+        names = [self.typed] if not own else [own] if isinstance(own, str) else list(own)
+        found = [start_heads(self.project, name) for name in names]
+        return History(bind, frozenset().union(*found), dialect=dialect)
+
+
 @dataclass(frozen=True)
 class Export:
-    """One offline call: of a project, perhaps for another dialect than the application's, perhaps of one bind."""
+    """One offline call: of a project, perhaps for another dialect than the application's, perhaps of one bind.
+
+    In place of a range's START: ``heads`` are the version table's rows on every bind, ``histories`` what is known of
+    each.
+    ``delivers``: the SQL of a bind for which env.py has an output buffer of its own goes there, and nowhere else.
+    """
 
     project: Project
     bind: str | None = None
     dialect: str | None = None
     tag: str | None = None
+    heads: frozenset[str] | None = None
+    histories: Mapping[str, History] | None = None
+    delivers: bool = False
 
     def range(self, request: Request, markers: Markers = "all") -> dict[str, tuple[Statement, ...]]:
         """Return by bind the SQL of ``START:END``; a START of ``current`` is read from the database.
@@ -60,13 +109,28 @@ class Export:
         :raises Refused: if a body cannot be exported, or a revision's file makes a mistake.
         """
         start, end = split_range(request.target)
-        currents = self._currents(request.phase) if start == "current" else {}
+        starts = self._starts(start, request.phase)
 
         def export_bind(at: Visit, project: Project, binds: frozenset[str]) -> tuple[Statement, ...]:
-            history = currents[at.bind] if start == "current" else History(at.bind, start_heads(project, start))
-            return _export_range(at, project, history, end, request, markers, binds)
+            return _export_range(at, project, starts[at.bind], end, request, markers, binds)
 
-        return self._visit(export_bind, starting_rev=None if start == "current" else start, destination_rev=end)
+        return self._visit(export_bind, starts.note, starting_rev=starts.typed, destination_rev=end)
+
+    def starts(self, target: str, phase: str) -> dict[str, History]:
+        """Return by bind what a range that is to be exported phase by phase starts from."""
+        start, end = split_range(target)
+        starts = self._starts(start, phase)
+        self._visit(lambda *_: (), starts.note, starting_rev=starts.typed, destination_rev=end)
+        return {bind: starts[bind] for bind in starts.noted if self.bind in (None, bind)}
+
+    def _starts(self, start: str | None, phase: str | None) -> _Starts:
+        if self.histories is not None:
+            return _Starts(self.project, known=self.histories)
+        if self.heads is not None:
+            return _Starts(self.project, heads=self.heads)
+        if start == "current":
+            return _Starts(self.project, known=self._currents(phase))
+        return _Starts(self.project, start)
 
     def _currents(self, phase: str | None) -> dict[str, History]:
         histories = survey(self.project).histories
@@ -158,11 +222,13 @@ class Export:
             attributes=attributes,
         )
 
-    def _visit(self, export_bind: ExportBind, **options: Any) -> dict[str, tuple[Statement, ...]]:
+    def _visit(
+        self, export_bind: ExportBind, look: Callable[[Visit], None] = _pass_over, **options: Any
+    ) -> dict[str, tuple[Statement, ...]]:
         """Return what ``export_bind`` gives for each bind, called with the names of all binds.
 
-        Files that env.py's offline part opens (Flask-Migrate's multi-bind template writes ``.sql`` and
-        ``NAME.sql`` into the working directory) land in a scratch folder.
+        Files that env.py's offline part opens in the working directory land in a scratch folder, unless this call
+        delivers. ``look`` sees each bind before the first of them is exported.
         """
         sink = Discarded()
         config = _absolute(self.project.config)
@@ -179,7 +245,12 @@ class Export:
         known: set[str] = set()
         found: dict[str, tuple[Statement, ...]] = {}
 
+        own_buffers: set[str] = set()
+
         def note(at: Visit) -> None:
+            look(at)
+            if self._own_buffer(at) is not None:
+                own_buffers.add(at.bind)
             names.append(at.bind)
             known.update(at.options.get(BINDS_KEY, ()))
 
@@ -193,7 +264,27 @@ class Export:
                     found[at.bind] = export_bind(at, project, frozenset(names))
 
             run(lambda at: outside(lambda: visit(at)))
+            if own_buffers and not self.delivers:
+                # Opening a file has emptied it, where its path is absolute.
+                run(lambda at: self._deliver(at, found))
+        if self.delivers and self.bind is None and own_buffers:
+            with stdout_to_stderr():
+                run(lambda at: self._deliver(at, found))
+            return {bind: statements for bind, statements in found.items() if bind not in own_buffers}
         return found
+
+    def _own_buffer(self, at: Visit) -> Any:
+        """Return where env.py itself sends the SQL of a bind; None for standard output."""
+        buffer = at.options.get("output_buffer")
+        usual = (self.project.config.output_buffer, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+        return None if any(buffer is item for item in usual) else buffer
+
+    def _deliver(self, at: Visit, found: Mapping[str, tuple[Statement, ...]]) -> None:
+        buffer = self._own_buffer(at)
+        if buffer is not None and at.bind in found:
+            buffer.write(render_sql(found[at.bind]))
+            if hasattr(buffer, "flush"):
+                buffer.flush()
 
 
 def _export_range(

@@ -21,6 +21,7 @@ from ..operations import (
     PHASE_MARKER,
     RUNNER_KEY,
     SCRIPT_MARKER,
+    ExecuteScriptOp,
 )
 from ..phases import Phases, body_checksum
 from ..plan import (
@@ -400,7 +401,7 @@ class Exporter:
             vars(impl).update(before)
             context.opts.pop(RUNNER_KEY, None)
 
-    def note_script(self, path: str) -> None:
+    def note_script(self, path: str, operation: ExecuteScriptOp) -> None:
         """Note a script operation; ``path`` is relative to the migrations folder.
 
         Where there are transactions the work before it is committed first, so that the program can see it. In a phase's
@@ -413,7 +414,8 @@ class Exporter:
             self._rest(step, operations)
         if self._script_frame:
             self._commit()
-        self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
+        text, args, timeout_s = SCRIPT_MARKER.format(path), operation.args, operation.timeout
+        self.statements.append(Statement("script", text, self._revision, self._phase, path, args, timeout_s))
         if self._script_frame:
             self._begin()
         if guarded:
