@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ from alembic.operations import Operations
 from alembic.operations.batch import BatchOperationsImpl
 from alembic.runtime.migration import MigrationContext
 from alembic.util import CommandError
-from support import Site, run_client
+from support import Site, export, migrating, run_client
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
-from flask_phased_migrate.offline.text import render_sql
 from flask_phased_migrate.replica import statements_in
 
 FIRST = """
@@ -97,19 +96,6 @@ THIRD = """
         op.rename_table("squad", "team")
 """
 PHASES = ("before-deploy", "after-deploy", "final")
-
-
-@contextmanager
-def migrating(site: Site) -> Iterator[Any]:
-    with site.app() as app:
-        yield app.extensions["migrate"].migrate
-
-
-def export(site: Site, revision: str = "heads", **options: Any) -> str:
-    """Return the SQL of the only bind."""
-    with migrating(site) as migrate:
-        (statements,) = migrate.export(None, revision, **options).values()
-    return render_sql(statements)
 
 
 def online(site: Site, revision: str = "heads", *, direction: str = "upgrade", **options: Any) -> None:

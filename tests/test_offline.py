@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from support import Site, query, run_client, table_names
+from support import Site, export, migrating, query, run_client, table_names
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
 from flask_phased_migrate.offline.endings import ends_in_comment
-from flask_phased_migrate.offline.text import render_sql
 
 NOWHERE = {
     "sqlite": "sqlite:////nowhere/x.sqlite3",
@@ -64,19 +62,6 @@ def history(project: Callable[..., Site]) -> Callable[[str], Site]:
         return site
 
     return create
-
-
-@contextmanager
-def migrating(site: Site) -> Iterator[Any]:
-    with site.app() as app:
-        yield app.extensions["migrate"].migrate
-
-
-def export(site: Site, revision: str = "heads", **options: Any) -> str:
-    """Return the SQL of the only bind."""
-    with migrating(site) as migrate:
-        (statements,) = migrate.export(None, revision, **options).values()
-    return render_sql(statements)
 
 
 def run(url: str, text: str) -> None:
