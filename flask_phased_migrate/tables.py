@@ -18,7 +18,7 @@ JOURNAL_SUFFIX = "_journal"
 class _OwnInMySQL(sa.TypeDecorator[Any]):
     """A type for which MySQL and MariaDB have one of their own, whose module is loaded only there."""
 
-    impl = sa.Text
+    impl: type[sa.types.TypeEngine[Any]] = sa.Text
     cache_ok = True
     own = ""
     options: Mapping[str, Any] = MappingProxyType({})
