@@ -21,6 +21,7 @@ from .environment import READ_ONLY_KEY, Config, alembic_call, open_script, revis
 from .errors import UsageError
 from .executor import end_reading
 from .extension import Migrate, current_migrate
+from .graph import Revision
 from .offline.data import MigrationData
 from .offline.text import render_sql, with_bind
 from .phases import configure_phases
@@ -220,7 +221,7 @@ def _print_sql(
 ) -> None:
     known = {name: options.get(name) for name in ("phase", "bind")}
     exported = extension.export(
-        directory, revision, direction=direction, markers="phased", tag=tag, x_arg=x_arg, **known
+        directory, revision, direction=direction, markers="phased", tag=tag, x_arg=x_arg, delivers=True, **known
     )
     for bind, statements in exported.items():
         sys.stdout.write(render_sql(statements if len(exported) == 1 else with_bind(statements, bind)))
@@ -321,33 +322,46 @@ def ensure_version(directory: str | None = None, sql: bool = False) -> None:
 # -- alembic-offline's functions ------------------------------------------------------------------------
 
 
-def get_migrations_data(config: Any) -> list[dict[str, Any]]:
+def get_migrations_data(config: Any, bind: str | None = None) -> list[dict[str, Any]]:
     """Return the migration data of every revision, base first.
 
     :param config: an Alembic ``Config``, as ``Migrate.get_config()`` gives it; it is not changed.
+    :param bind: the database whose part is wanted where there are several; the first of env.py's without.
     """
-    return [item.as_dict() for item in _migration_data(config)]
+    extension = _extension_for(config)
+    return [item.as_dict() for item in _migration_data(extension, _copy_of(config), None, bind)]
 
 
-def get_migration_data(config: Any, revision: str) -> dict[str, Any]:
-    """Return the migration data of one revision: an id, part of one, or a symbolic name."""
-    (found,) = _migration_data(config, revision)
+def get_migration_data(config: Any, revision: str, bind: str | None = None) -> dict[str, Any]:
+    """Return the migration data of one revision: an id, part of one, or a symbolic name.
+
+    :param bind: as for :func:`get_migrations_data`.
+    """
+    (found,) = _migration_data(_extension_for(config), _copy_of(config), revision, bind)
     return found.as_dict()
 
 
-def _migration_data(config: Any, revision: str | None = None) -> tuple[MigrationData, ...]:
+def _migration_data(
+    extension: Migrate, config: Config, revision: str | None, bind: str | None
+) -> tuple[MigrationData, ...]:
+    return extension.migration_data(extension.open_project(config=config), revision, bind)
+
+
+def _copy_of(config: Any) -> Config:
+    """Return a configuration with the same options, whether they are from a file or were set in the program."""
     own = Config(
         config.config_file_name,
         toml_file=config.toml_file_name,
         ini_section=config.config_ini_section,
         cmd_opts=config.cmd_opts,
+        attributes=dict(config.attributes),
     )
-    own.set_main_option("script_location", (config.get_alembic_option("script_location") or "").replace("%", "%%"))
-    url = config.get_main_option("sqlalchemy.url")
-    if url:
-        own.set_main_option("sqlalchemy.url", url.replace("%", "%%"))
-    extension = _extension_for(config)
-    return extension.migration_data(extension.open_project(config=own), revision)
+    if config.file_config.has_section(config.config_ini_section):
+        for name, value in config.file_config.items(config.config_ini_section, raw=True):
+            own.set_main_option(name, value)
+    if not own.get_main_option("script_location"):
+        own.set_main_option("script_location", (config.get_alembic_option("script_location") or "").replace("%", "%%"))
+    return own
 
 
 def _extension_for(config: Any) -> Migrate:
@@ -381,11 +395,21 @@ class _ConfigOnly(Migrate):
 def generate_migration_graph(config: Any, label_callback: Callable[[dict[str, Any]], str | None] | None = None) -> str:
     """Return the graph of the revisions as DOT text.
 
+    Without a callback, what ``script-attributes`` names is in the labels too.
+
+    :param config: as for :func:`get_migrations_data`.
     :param label_callback: gives a node's label from its migration data; None for the usual one.
     """
     extension = _extension_for(config)
-    graph = extension.open_project(config=config).graph
+    project = extension.open_project(config=_copy_of(config))
     if label_callback is None:
-        return render_graph(graph, "dot")
-    labels = {data["revision"]: label_callback(data) for data in get_migrations_data(config)}
-    return render_graph(graph, "dot", label=lambda item: labels.get(item.id))
+        return render_graph(project.graph, "dot", label=_attribute_label(extension.script_attributes(project.config)))
+    labels = {item.revision.id: label_callback(item.as_dict()) for item in extension.migration_data(project)}
+    return render_graph(project.graph, "dot", label=lambda item: labels.get(item.id))
+
+
+def _attribute_label(names: Sequence[str]) -> Callable[[Revision], str | None] | None:
+    """Return what gives a label with these attributes, as alembic-offline's; None where there are none."""
+    if not names:
+        return None
+    return lambda item: "\n".join([item.id, *(f"- {name}: {item.attributes.get(name)}" for name in names)])

@@ -19,6 +19,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -64,7 +65,7 @@ class Visit:
     arguments: Mapping[str, Any]
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def tables(self) -> Tables:
         """The bind's version table, ledger and journal."""
         return build_tables(

@@ -7,9 +7,11 @@ Alembic itself calls it. Loading this module registers both.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
+from types import FrameType
 from typing import Any, Protocol
 
 from alembic.operations import BatchOperations, MigrateOperation, Operations
@@ -50,7 +52,14 @@ class ExecuteScriptOp(MigrateOperation):
     def execute_script(
         cls, operations: Any, path: str, args: tuple[str, ...] = (), timeout: float | None = None
     ) -> None:
-        """Run the program at ``path``, at most ``timeout`` seconds; offline, write its marker."""
+        """Run the program at ``path``, at most ``timeout`` seconds; offline, write its marker.
+
+        :raises ValueError: if ``args`` is one text, or ``timeout`` is no number above 0.
+        """
+        if isinstance(args, (str, bytes)):
+            raise ValueError(f"execute_script({path!r}): args is {args!r}. Write a list of texts: args=[{args!r}]")
+        if timeout is not None and (isinstance(timeout, bool) or not timeout > 0):
+            raise ValueError(f"execute_script({path!r}): timeout is {timeout!r}. Write a number of seconds above 0.")
         operations.invoke(cls(str(path), tuple(str(argument) for argument in args), timeout))
 
 
@@ -75,7 +84,7 @@ def _execute_script(operations: Operations, operation: ExecuteScriptOp) -> None:
     if context.as_sql:
         note = getattr(context.opts.get(RUNNER_KEY), "note_script", None)
         if note is not None:
-            note(path)
+            note(path, operation)
         else:
             context.impl.static_output(SCRIPT_MARKER.format(path))
     else:
@@ -133,6 +142,16 @@ def marked_path(directory: Path, path: str) -> str:
     :raises Refused: as :func:`resolve_script`.
     """
     return resolve_script(directory, path).relative_to(directory.resolve()).as_posix()
+
+
+def running_line(path: str) -> int | None:
+    """Return the line of the file at ``path`` that is running in this thread, None if none is."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None:
+        if frame.f_code.co_filename == path:
+            return frame.f_lineno
+        frame = frame.f_back
+    return None
 
 
 class BodyRunner:

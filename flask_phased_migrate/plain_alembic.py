@@ -23,7 +23,7 @@ from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, r
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, body_checksum, configure_phases, read_bodies
 from .plan import Direction, Record, Step, resolve_choices
 from .recorder import Recorder, Runner, read_history
-from .scripts import run_script, script_environment
+from .scripts import is_sql, run_script, run_sql_file, script_environment
 from .tables import Tables, bookkeeping_names, build_tables, ledger_forget
 
 
@@ -202,6 +202,9 @@ class PlainRunner:
         context = operations.migration_context
         folder = Path(context.script.dir).absolute()
         path = resolve_script(folder, operation.path)
+        if is_sql(operation.path):
+            run_sql_file(path, operation, context.connection)
+            return
         finished = self.body.finished if self.body is not None else None
         self._record(context, finished)
         with ExitStack() as block:

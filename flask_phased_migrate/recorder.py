@@ -13,7 +13,7 @@ import traceback as tracebacks
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from textwrap import indent
 from typing import Any, Literal
@@ -36,7 +36,11 @@ NAME_LIMIT = 255
 
 @dataclass(frozen=True)
 class Execution:
-    """One row of the journal. Times are UTC; ``session`` is the server's number of the session that executed it."""
+    """One row of the journal. Times are UTC; ``session`` is the server's number of the session that executed it.
+
+    ``script`` and ``checksum`` (SHA-256 of the file that was run) are those of a script operation, which has a row
+    besides its step's.
+    """
 
     id: int | None
     run_id: str | None
@@ -54,6 +58,8 @@ class Execution:
     app_version: str | None = None
     error: str | None = None
     traceback: str | None = None
+    script: str | None = None
+    checksum: str | None = None
 
 
 @dataclass(frozen=True)
@@ -109,7 +115,8 @@ def _existing(connection: Connection, wanted: Sequence[sa.Table]) -> frozenset[s
     """Return the names of those of ``wanted`` that the database has. They are all of one schema."""
     question = _EXISTING.get(connection.dialect.name)
     schema = wanted[0].schema
-    if question is None or (schema is not None and connection.get_execution_options().get("schema_translate_map")):
+    schema = (connection.get_execution_options().get("schema_translate_map") or {}).get(schema, schema)
+    if question is None:
         inspector = sa.inspect(connection)
         return frozenset(table.name for table in wanted if inspector.has_table(table.name, schema=schema))
     names = [table.name for table in wanted]
@@ -147,7 +154,7 @@ def _read_records(connection: Connection, ledger: sa.Table) -> dict[tuple[str, s
 def _read_last(connection: Connection, journal: sa.Table) -> dict[tuple[str, str], str]:
     newest = (
         sa.select(sa.func.max(journal.c.id))
-        .where(journal.c.revision.is_not(None), journal.c.phase.is_not(None))
+        .where(journal.c.revision.is_not(None), journal.c.phase.is_not(None), journal.c.operation != "script")
         .group_by(journal.c.revision, journal.c.phase)
     )
     rows = connection.execute(
@@ -184,11 +191,13 @@ def read_journal(
             later.c.id > journal.c.id,
             later.c.revision == journal.c.revision,
             later.c.phase == journal.c.phase,
+            later.c.operation != "script",
             later.c.status == "done",
         )
         query = query.where(journal.c.status != "done", ~answered)
     if step is not None:
-        query = query.where(journal.c.revision == step[0], journal.c.phase == step[1])
+        of_step = (journal.c.revision == step[0], journal.c.phase == step[1], journal.c.operation != "script")
+        query = query.where(*of_step)
     if id_ is not None:
         query = query.where(journal.c.id == id_)
     if limit is not None:
@@ -307,6 +316,28 @@ class Recorder:
         )
         return self._writer.inserted
 
+    def record_script(self, step: Step, path: str, checksum: str, duration_s: float) -> None:
+        """Write that a script of a step has succeeded, as part of the caller's transaction."""
+        moment = now()
+        values = {
+            "run_id": self.runner.run_id,
+            "revision": step.revision,
+            "phase": step.phase,
+            "operation": "script",
+            "status": "done",
+            "started_at": moment - timedelta(seconds=duration_s),
+            "finished_at": moment,
+            "duration_ms": round(duration_s * 1000),
+            "host": self._named.host,
+            "pid": self.runner.pid,
+            "session": adapter_for(self.connection.dialect.name).session_id(self.connection),
+            "operator": self._named.operator,
+            "app_version": self._named.app_version,
+            "script": self._text(path, NAME_LIMIT),
+            "checksum": checksum,
+        }
+        self.connection.execute(sa.insert(self.tables.journal).values(values))
+
     def record_ended(
         self,
         id_: int,
@@ -340,6 +371,19 @@ class Recorder:
         journal = self.tables.journal
         status: str | None = self.connection.scalar(sa.select(journal.c.status).where(journal.c.id == id_))
         return status
+
+    def running_id(self, step: Step) -> int | None:
+        """Return the id of the row that says ``running`` of a step of this run; None where there is none."""
+        journal = self.tables.journal
+        id_: int | None = self.connection.scalar(
+            sa.select(sa.func.max(journal.c.id)).where(
+                journal.c.run_id == self.runner.run_id,
+                journal.c.revision == step.revision,
+                journal.c.phase == step.phase,
+                journal.c.status == "running",
+            )
+        )
+        return id_
 
     def unfinished(self) -> tuple[Execution, ...]:
         """Return the journal's rows that say ``running``: of runs that ended without a word, if none is at work."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
@@ -13,34 +15,37 @@ LEDGER_SUFFIX = "_phase"
 JOURNAL_SUFFIX = "_journal"
 
 
-class _Moment(sa.TypeDecorator[Any]):
+class _OwnInMySQL(sa.TypeDecorator[Any]):
+    """A type for which MySQL and MariaDB have one of their own, whose module is loaded only there."""
+
+    impl: type[sa.types.TypeEngine[Any]] = sa.Text
+    cache_ok = True
+    own = ""
+    options: Mapping[str, Any] = MappingProxyType({})
+
+    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
+        """Return the type as the engine has it."""
+        if dialect.name not in ("mysql", "mariadb"):
+            return super().load_dialect_impl(dialect)
+        from sqlalchemy.dialects import mysql
+
+        return dialect.type_descriptor(getattr(mysql, self.own)(**self.options))
+
+
+class _Moment(_OwnInMySQL):
     """A time to the microsecond, also where a ``DATETIME`` has only seconds."""
 
     impl = sa.DateTime
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """Return MySQL's own type, whose module is loaded only then."""
-        if dialect.name not in ("mysql", "mariadb"):
-            return super().load_dialect_impl(dialect)
-        from sqlalchemy.dialects import mysql
-
-        return dialect.type_descriptor(mysql.DATETIME(fsp=6))
+    own = "DATETIME"
+    options = MappingProxyType({"fsp": 6})
 
 
-class _LongText(sa.TypeDecorator[Any]):
+class _LongText(_OwnInMySQL):
     """A text of any length, also where ``TEXT`` ends at 64 KiB."""
 
-    impl = sa.Text
     cache_ok = True
-
-    def load_dialect_impl(self, dialect: sa.Dialect) -> sa.types.TypeEngine[Any]:
-        """Return MySQL's own type, whose module is loaded only then."""
-        if dialect.name not in ("mysql", "mariadb"):
-            return super().load_dialect_impl(dialect)
-        from sqlalchemy.dialects import mysql
-
-        return dialect.type_descriptor(mysql.LONGTEXT())
+    own = "LONGTEXT"
 
 
 _TABLE_OPTIONS: dict[str, Any] = {
@@ -101,6 +106,8 @@ def build_tables(
         sa.Column("app_version", sa.String(255)),
         sa.Column("error", _LongText),
         sa.Column("traceback", _LongText),
+        sa.Column("script", sa.String(255)),
+        sa.Column("checksum", sa.String(64)),
         schema=schema,
         **_TABLE_OPTIONS,
     )

@@ -55,9 +55,9 @@ class Writer:
         self.inserted = 0
         dialect = connection.dialect
         translated = bool(connection.get_execution_options().get("schema_translate_map"))
-        self._messages = dialect.driver in _SEVERAL_STATEMENTS and not translated
-        if dialect.name in ("mysql", "mariadb"):
-            self._messages &= getattr(dialect, "is_mariadb", False)
+        known = dialect.name == "postgresql" or (dialect.name in _MYSQL and getattr(dialect, "is_mariadb", False))
+        fitting = dialect.driver in _SEVERAL_STATEMENTS and dialect.paramstyle == "pyformat"
+        self._messages = known and fitting and not translated
         self._gathering = False
         self._waiting: list[Change] = []
         self._lazily = self._commits = False
@@ -66,7 +66,7 @@ class Writer:
     @contextmanager
     def gathering(self) -> Iterator[None]:
         """Send what is written in the block at its end."""
-        self._gathering = True
+        self._gathering, self.inserted = True, 0
         try:
             yield
             self._send()
@@ -115,7 +115,7 @@ class Writer:
         result = self.connection.execute(statement, _numbered((item,)))
         if item.kind == "insert execution":
             (self.inserted,) = result.inserted_primary_key or (0,)
-        elif item.kind in _MOVES and result.rowcount not in (1, -1) and result.dialect.supports_sane_rowcount:
+        elif item.kind in _CERTAIN and result.rowcount not in (1, -1) and result.dialect.supports_sane_rowcount:
             raise self._lost()
 
     def _once(self, key: Any, make: Callable[[], Any]) -> Any:
@@ -143,7 +143,7 @@ class Writer:
             key = (kinds, self._lazily, commits)
             template = self._once(key, lambda: self._postgresql_message(kinds, len(moves), commits=commits))
         else:
-            template = self._once(kinds, lambda: self._mariadb_message(kinds, len(moves)))
+            template = self._once(kinds, lambda: self._mariadb_message(kinds))
         # With parameters psycopg 3 would have the server prepare a statement, which must be one alone.
         text = template % {name: self._literal(value) for name, value in _numbered(ordered).items()}
         try:
@@ -151,7 +151,8 @@ class Writer:
         except sa.exc.DBAPIError as error:
             if _is_own_refusal(error):
                 raise self._lost() from error
-            error.statement = f"(the rows of this step in {self.tables.version.name} and beside it)"
+            rows = f"the rows of this step in {self.tables.version.name} and beside it"
+            error.statement = f"COMMIT, with {rows}" if commits else f"({rows})"
             raise
         if row is None:
             raise self._lost()
@@ -161,7 +162,7 @@ class Writer:
     def _postgresql_message(self, kinds: tuple[str, ...], moves: int, *, commits: bool) -> str:
         """Return the text of a message: each statement gives rows, since some drivers look at the first only.
 
-        A version table that was not changed as it must be is a division by zero before the end.
+        A version table that was not changed as it must be is an error before the end: a text that is no number.
         """
         statements = [self._statement(kind, f"{place}_") for place, kind in enumerate(kinds)]
         plain = statements[: len(statements) - 1 - moves]
@@ -177,22 +178,23 @@ class Writer:
             count: Any = sa.literal_column("0")
             for item in moved:
                 count += sa.select(sa.func.count()).select_from(item).scalar_subquery()
-            wanted, one, none = (sa.literal_column(word, sa.Integer()) for word in (str(moves), "1", "0"))
-            right = sa.case((count == wanted, one), else_=none)
-            parts.append(last.add_cte(*moved).returning((number // right).label("id")))
+            # Not a constant: PostgreSQL would compute it, and fail, before it looks at the rows.
+            refusal = sa.cast(sa.literal_column(f"'{_REFUSAL} '") + sa.cast(count, sa.Text()), sa.Integer())
+            right = sa.case((count == sa.literal_column(str(moves)), number), else_=refusal)
+            parts.append(last.add_cte(*moved).returning(right.label("id")))
         else:
             parts.append(last.returning(number))
         return ";\n".join([*map(self._compiled, parts), *(["COMMIT"] if commits else [])])
 
-    def _mariadb_message(self, kinds: tuple[str, ...], moves: int) -> str:
+    def _mariadb_message(self, kinds: tuple[str, ...]) -> str:
         """Return the text of a compound statement (MariaDB documentation, "BEGIN NOT ATOMIC", "SIGNAL")."""
         statements = [self._statement(kind, f"{place}_") for place, kind in enumerate(kinds)]
-        place, last = len(statements) - 1 - moves, "SELECT LAST_INSERT_ID()"
+        last = "SELECT LAST_INSERT_ID()"
         if kinds[-1] == "insert execution" and self.connection.dialect.insert_returning:
             last, statements[-1] = "", statements[-1].returning(self.tables.journal.c.id)
         parts = list(map(self._compiled, statements))
-        check = f"IF ROW_COUNT() <> 1 THEN SIGNAL SQLSTATE '{_REFUSAL}'; END IF"
-        parts[place:-1] = [f"{item};\n{check}" for item in parts[place:-1]]
+        check = f"IF ROW_COUNT() <> 1 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_REFUSAL}'; END IF"
+        parts = [f"{part};\n{check}" if kind in _CERTAIN else part for kind, part in zip(kinds, parts, strict=True)]
         return "BEGIN NOT ATOMIC\n" + ";\n".join(filter(None, [*parts, last])) + ";\nEND"
 
     def _literal(self, value: str | int | datetime | None) -> str:
@@ -272,15 +274,12 @@ def literal(value: str | int | datetime | None, *, escapes: bool) -> str:
         return "'" + text.replace("'", "''") + "'"
     if escapes:
         return "E'" + text.replace("\\", "\\\\").replace("'", "''") + "'"
-    return f"CONVERT(X'{text.encode().hex()}' USING utf8mb4)"
+    return f"_utf8mb4 X'{text.encode().hex()}'"
 
 
 def _is_own_refusal(error: sa.exc.DBAPIError) -> bool:
-    """Return whether a message ended because the version table was not changed as it must be."""
-    origin: Any = error.orig
-    return getattr(origin, "sqlstate", None) == _DIVISION_BY_ZERO or (
-        getattr(origin, "pgcode", None) == _DIVISION_BY_ZERO or origin.args[:1] == (_UNHANDLED_SIGNAL,)
-    )
+    """Return whether a message ended because a row was not there that it changes."""
+    return _REFUSAL in str(error.orig)
 
 
 def _moving_records(changes: Sequence[Change]) -> list[Change]:
@@ -306,7 +305,9 @@ _EXECUTION_ENDS = {"end execution": _END, "date execution": ("started_at", *_END
 _RECORD = ("status", "statement", "statements", "checksum", "run_id", "started_at", "finished_at")
 _MOVES = frozenset({"update version", "delete version", "insert version"})
 _UPDATES = frozenset({"update version", "update record", "move record", *_EXECUTION_ENDS})
-_DIVISION_BY_ZERO = "22012"
-_REFUSAL, _UNHANDLED_SIGNAL = "45000", 1644
+_CERTAIN = _MOVES | {"update record", "move record"}
+"""The changes of a row that must be there: without it, a step that is done would run again."""
+_REFUSAL = "flask_phased_migrate: changed by somebody else"
+_MYSQL = ("mysql", "mariadb")
 _LAST = ("insert execution", *_EXECUTION_ENDS)
 """What a message may end with: the first of them that it has."""

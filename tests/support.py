@@ -406,3 +406,19 @@ def _run_by_driver(url: str, text: str) -> subprocess.CompletedProcess[str]:
     except sa.exc.DBAPIError as error:
         return subprocess.CompletedProcess([], 1, "", str(error))
     return subprocess.CompletedProcess([], 0, "", "")
+
+
+@contextmanager
+def migrating(site: Site) -> Iterator[Any]:
+    """Give the site's ``Migrate``, in an application context."""
+    with site.app() as app:
+        yield app.extensions["migrate"].migrate
+
+
+def export(site: Site, revision: str = "heads", **options: Any) -> str:
+    """Return the SQL of the only bind."""
+    from flask_phased_migrate.offline.text import render_sql
+
+    with migrating(site) as migrate:
+        (statements,) = migrate.export(None, revision, **options).values()
+    return render_sql(statements)

@@ -544,6 +544,8 @@ def test_ready_notices_what_another_process_does_while_it_waits(site: Site):
 
 EXECUTION_KEYS = {
     "id",
+    "script",
+    "checksum",
     "run_id",
     "revision",
     "phase",
@@ -804,6 +806,7 @@ def test_sql_split_writes_a_file_for_each_phase_and_bind(bound: Site):
         "02-after-deploy.reports.sql",
         "03-final.default.sql",
         "03-final.reports.sql",
+        "manifest.json",
     ]
     assert "Wrote out/sql/01-before-deploy.default.sql\n" in outcome.stderr
     assert (bound.folder / "out/sql/03-final.default.sql").read_text() == run(
@@ -813,7 +816,10 @@ def test_sql_split_writes_a_file_for_each_phase_and_bind(bound: Site):
 
 def test_sql_split_of_one_phase_and_bind(bound: Site):
     run(bound, "sql", "--split", "out", "--phase", "final", "--bind", "reports")
-    assert [path.name for path in (bound.folder / "out").iterdir()] == ["01-final.reports.sql"]
+    assert sorted(path.name for path in (bound.folder / "out").iterdir()) == [
+        "01-final.reports.sql",
+        "manifest.json",
+    ]
 
 
 def test_sql_split_writes_nothing_if_one_part_fails(site: Site):

@@ -252,6 +252,40 @@ def test_the_events_of_a_run_count_its_steps(runs: Runs) -> None:
     ]
 
 
+@pytest.mark.parametrize("error", [ValueError("a listener"), KeyboardInterrupt()])
+def test_an_error_after_the_last_commit_of_a_step_leaves_no_trace_of_the_next(
+    on_postgresql: Runs, error: BaseException
+) -> None:
+    on_postgresql.site.revision("1", None, body(CREATE.format("a")))
+    on_postgresql.site.revision("2", "1", body(CREATE.format("b")))
+    looking = raised = False
+
+    def listen(_connection: sa.Connection) -> None:
+        nonlocal looking, raised
+        if raised or looking:
+            return
+        looking = True
+        raised = "a" in on_postgresql.tables()
+        looking = False
+        if raised:
+            raise error
+
+    with on_postgresql.migrate() as migrate:
+        sa.event.listen(sa.Engine, "commit", listen)
+        try:
+            with pytest.raises(KeyboardInterrupt if isinstance(error, KeyboardInterrupt) else StepFailed):
+                migrate.upgrade(None, "heads")
+        finally:
+            sa.event.remove(sa.Engine, "commit", listen)
+    assert on_postgresql.journal() == [
+        ("1", "before-deploy", "upgrade", "done"),
+        ("2", "before-deploy", "upgrade", "interrupted"),
+    ]
+    assert (on_postgresql.version(), on_postgresql.tables()) == (["1"], {"a"})
+    on_postgresql.upgrade()
+    assert on_postgresql.states() == {"2": {"before-deploy": "done"}, "1": {"before-deploy": "done"}}
+
+
 # -- engines that commit every DDL statement ----------------------------------------------------------
 
 

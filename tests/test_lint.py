@@ -482,3 +482,9 @@ def test_other_commands_do_not_load_the_rules(arguments: list[str], project: New
         [sys.executable, "run.py", *arguments], capture_output=True, text=True, timeout=60, check=True, cwd=site.folder
     )
     assert done.stdout == "[]\n"
+
+
+def test_a_range_of_an_unknown_revision_is_a_usage_error(shop: Site) -> None:
+    result = run(shop, "nope:head")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "'nope'" in result.stderr

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from support import Site, query, run_client, table_names
+from support import Site, export, migrating, query, run_client, table_names
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
-from flask_phased_migrate.offline import ends_in_comment
-from flask_phased_migrate.offline.text import render_sql
+from flask_phased_migrate.offline.endings import ends_in_comment
 
 NOWHERE = {
     "sqlite": "sqlite:////nowhere/x.sqlite3",
@@ -66,19 +64,6 @@ def history(project: Callable[..., Site]) -> Callable[[str], Site]:
     return create
 
 
-@contextmanager
-def migrating(site: Site) -> Iterator[Any]:
-    with site.app() as app:
-        yield app.extensions["migrate"].migrate
-
-
-def export(site: Site, revision: str = "heads", **options: Any) -> str:
-    """Return the SQL of the only bind."""
-    with migrating(site) as migrate:
-        (statements,) = migrate.export(None, revision, **options).values()
-    return render_sql(statements)
-
-
 def run(url: str, text: str) -> None:
     done = run_client(url, text)
     assert done.returncode == 0, done.stderr
@@ -89,6 +74,7 @@ def run(url: str, text: str) -> None:
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_everything_has_the_layout_of_alembic_offline(history: Callable[[str], Site], kind: str) -> None:
+    # A client runs the text up to the script in a session of its own, so that must be committed.
     begin, commit = ("BEGIN;\n\n", "COMMIT;\n\n") if kind == "postgresql" else ("", "")
     done = history(NOWHERE[kind]).flask("db", "sql", "head")
     assert (done.returncode, "An SQL client passes over scripts/fix.py" in done.stderr) == (0, True)
@@ -116,7 +102,9 @@ def test_everything_has_the_layout_of_alembic_offline(history: Callable[[str], S
         "-- PHASE::before-deploy::;\n\n"
         "UPDATE account SET mail = name -- a note\n;\n\n"
         "-- PHASE::after-deploy::;\n\n"
+        f"{commit}"
         "-- SCRIPT::scripts/fix.py::;\n\n"
+        f"{begin}"
         "-- PHASE::final::;\n\n"
         "CREATE INDEX ix_mail ON account (mail);\n\n"
         "UPDATE alembic_version SET version_num='3' WHERE alembic_version.version_num = '2';\n\n"
@@ -159,7 +147,7 @@ def test_tables_that_may_exist_are_created_in_the_words_of_each_engine(history: 
         "oracle": "BEGIN\n  EXECUTE IMMEDIATE 'CREATE TABLE alembic_version ",
     }
     assert export(site, "1", dialect="mssql", phase="before-deploy").startswith(
-        "-- To be run so that the first error ends it: sqlcmd -b -i FILE\n\n"
+        "-- To be run so that the first error ends it: sqlcmd -b -x -I -f 65001 -i FILE\n\n"
         "IF OBJECT_ID(N'alembic_version', N'U') IS NULL\nCREATE TABLE alembic_version (\n"
     )
 
@@ -246,7 +234,7 @@ BROKEN = """
     ("text", "reason"),
     [
         (READING, "it reads the database, and an export has none"),
-        (BATCH, "a batch operation has to read the table's structure"),
+        (BATCH, "its structure cannot be known without a database"),
         (BROKEN, "ValueError: no such thing"),
     ],
     ids=["reading", "batch", "broken"],
@@ -418,7 +406,12 @@ def test_the_work_before_a_script_is_committed_in_the_sql_of_a_phase(project: Ca
         """,
     )
     text = export(site, phase="before-deploy")
-    assert "SELECT 1;\n\nCOMMIT;\n\n-- SCRIPT::scripts/fix.py::;\n\nBEGIN;\n\nSELECT 2;" in text
+    before, after = text.split("-- SCRIPT::scripts/fix.py::;\n\n")
+    assert before.partition("SELECT 1;\n\n")[2].startswith(
+        "UPDATE alembic_version_phase SET status='failed', statement=1"
+    )
+    assert before.endswith(";\n\nCOMMIT;\n\n")
+    assert after.startswith("BEGIN;\n\nINSERT INTO alembic_version_phase ")
     outcome = site.flask("db", "sql", "--phase", "before-deploy")
     assert "An SQL client passes over scripts/fix.py: run it by hand" in outcome.stderr
 
@@ -491,7 +484,7 @@ def test_the_data_has_the_shape_of_alembic_offline(history: Callable[[str], Site
         "depends_on": [],
         "branch_labels": [],
     }
-    assert list(second["phases"]) == ["before-deploy"]
+    assert list(second["phases"]) == ["before-deploy", "final"]
     assert [step["type"] for step in second["phases"]["before-deploy"]["steps"]] == ["postgresql"]
     assert list(third["phases"]) == ["before-deploy", "after-deploy", "final"]
     assert third["phases"]["after-deploy"] == {

@@ -52,6 +52,8 @@ from .printing import (
     print_status,
     run_and_show,
     say,
+    show_export,
+    show_verified,
     write_text,
 )
 
@@ -389,46 +391,55 @@ def ensure_version(directory: str | None, sql: bool) -> None:
 @DIRECTORY
 @X_ARG
 @click.option("-o", "--output", default=None, help="Write to this file, all or nothing.")
-@click.option("--split", default=None, help="Write a file for each bind (and phase) into this folder.")
+@click.option(
+    "--split", default=None, help="Write a bundle into this folder: a file for each phase and bind, rollback."
+)
+@click.option("--verify", default=None, help="Tell whether the bundle in this folder still holds; 1 if it does not.")
+@click.option("--version-file", default=None, help="A file that says where to start; the end is written to it.")
 @click.option("--format", "format_", type=click.Choice(["sql", "json"]), default="sql", help="sql or json.")
 @click.option("--dialect", default=None, help="postgresql, mysql, mariadb, sqlite, mssql or oracle.")
 @click.option("--downgrade", "down", is_flag=True, help="The SQL that undoes the range.")
 @PHASE
 @BIND
-@click.argument("range_", metavar="[START:]END", default="head")
+@click.argument("range_", metavar="[START:]END", required=False)
 def sql_command(
     directory: str | None,
     x_arg: Any,
     output: str | None,
     split: str | None,
+    verify: str | None,
+    version_file: str | None,
     format_: str,
     dialect: str | None,
     down: bool,
     phase: str | None,
     bind: str | None,
-    range_: str,
+    range_: str | None,
 ) -> None:
     """Export a range of revisions as SQL, without a database.
 
     With --phase, only that phase, to be run by a database administrator: each step in its own guarded
     transaction, with the records that an online run would write. START may be "current".
 
+    \b
     Example: flask db sql 1:head > out.sql
+      flask db sql --split release current:head
+      flask db sql --verify release
+      flask db sql --version-file at.txt -o out.sql
     """
-    from ..export import export_files, export_text
-
-    _refuse_together("--split", split is not None, {"--output": output, "--format json": format_ == "json"})
-    direction = "downgrade" if down else "upgrade"
-    request = {"phase": phase, "bind": bind, "direction": direction, "dialect": dialect, "x_arg": x_arg}
-    if split is not None:
-        paths, scripts = export_files(current_extension(), directory, range_, split, **request)
-        for path in paths:
-            say(f"Wrote {path}")
-    else:
-        text, scripts = export_text(current_extension(), directory, range_, format_, **request)
-        write_text(text, output)
-    for script in dict.fromkeys(scripts):
-        say(f"An SQL client passes over {script}: run it by hand where its SCRIPT line stands, before what follows.")
+    for name, value in {"-o": output, "--split": split, "--verify": verify, "--version-file": version_file}.items():
+        if value is not None and not value.strip():
+            raise UsageError(f"{name} is empty. Name a {'folder' if name in ('--split', '--verify') else 'file'}.")
+    as_json = {"--format json": format_ == "json"}
+    _refuse_together("--split", split is not None, {"--output": output, **as_json})
+    others = {"--output": output, "--split": split, "--version-file": version_file, "--dialect": dialect, **as_json}
+    others |= {"--downgrade": down, "--phase": phase, "--bind": bind, "a range": range_}
+    _refuse_together("--verify", verify is not None, others)
+    if verify is not None:
+        show_verified(directory, verify, x_arg)
+        return
+    options = {"phase": phase, "bind": bind, "dialect": dialect, "direction": "downgrade" if down else "upgrade"}
+    show_export(directory, "head" if range_ is None else range_, options, x_arg, format_, output, split, version_file)
 
 
 @db.command()

@@ -82,7 +82,7 @@ def _counted(number: int, word: str) -> str:
 def summary(report: LintReport) -> str:
     """Return in a line or two what was looked at and how many findings there are."""
     if not report.revisions:
-        return "There is nothing to look at: nothing is pending, or the range is empty. For all revisions: flask db lint --all"
+        return "Nothing to look at: nothing is pending, or the range is empty. For all revisions: flask db lint --all"
     counts = ", ".join(_counted(report.count(level), word) for level, word in _WORDS.items())
     if report.assured:
         counts += f", {len(report.assured)} assured"

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import click
 from flask import g
+
+from ..errors import NotReady
 
 if TYPE_CHECKING:
     from ..assurances import Assurance
@@ -48,6 +52,75 @@ def write_text(text: str, output: str | None) -> None:
 
     write_whole(output, text)
     say(f"Wrote {output}")
+
+
+def show_export(
+    directory: str | None,
+    range_: str,
+    options: Mapping[str, Any],
+    x_arg: Any,
+    format_: str,
+    output: str | None,
+    split: str | None,
+    version_file: str | None,
+) -> None:
+    """Print or write an export, then where it ends into the version file."""
+    from ..export import ExportRequest, export_text, read_version_file, write_version_file
+
+    migrate = current_extension()
+    request = ExportRequest(range_, **options)
+    version = None
+    if version_file is not None:
+        version = read_version_file(migrate, directory, version_file, range_)
+        request = replace(request, heads=version.heads)
+    if split is not None:
+        scripts = _write_split(migrate, directory, split, request, x_arg)
+    else:
+        text, scripts = export_text(migrate, directory, request, format_, x_arg=x_arg)
+        write_text(text, output)
+        for script in dict.fromkeys(scripts):
+            say(
+                f"An SQL client passes over {script}: run it by hand where its SCRIPT line stands, before what follows."
+            )
+    if version is not None:
+        sys.stdout.flush()
+        heads = write_version_file(migrate, directory, version, request)
+        if heads is None:
+            say(f"{version.path} is as it was: the version table moves with the last phase.")
+        else:
+            say(f"{version.path} says now: {', '.join(heads) or 'base'}")
+
+
+def _write_split(migrate: Any, directory: str | None, folder: str, request: Any, x_arg: Any) -> tuple[str, ...]:
+    from ..bundle import write_bundle
+
+    bundle = write_bundle(migrate, directory, folder, request, x_arg=x_arg)
+    for name in bundle.files:
+        say(f"Wrote {os.path.join(folder, name)}")
+    for script in dict.fromkeys(bundle.scripts):
+        say(f"{script} runs between the files of {os.path.join(folder, 'parts')}: manifest.json has the order.")
+    if bundle.no_rollback is not None:
+        say(f"There is no rollback SQL: {bundle.no_rollback}")
+    return bundle.scripts
+
+
+def show_verified(directory: str | None, folder: str, x_arg: Any) -> None:
+    """Print what differs between a bundle and the revision files.
+
+    :raises NotReady: if anything does.
+    """
+    from ..bundle import verify_bundle
+
+    found = verify_bundle(current_extension(), directory, folder, x_arg=x_arg)
+    for line in found:
+        click.echo(line)
+    if found:
+        many = f"{len(found)} difference{'s' if len(found) > 1 else ''}"
+        raise NotReady(
+            f"The bundle in {folder} does not hold any more: {many}. Write it again: flask db sql --split {folder} "
+            "START:END"
+        )
+    say(f"The bundle in {folder} holds.")
 
 
 def run_and_show(
@@ -97,7 +170,7 @@ class Progress:
         self.seconds = 0.0
 
     def __enter__(self) -> Progress:
-        if not self.quiet and sys.stderr.isatty():
+        if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
             from rich.console import Console
 
             self.live = Console(stderr=True).status("Reading the databases ...")
@@ -142,7 +215,7 @@ class Progress:
             self._line(f"{step.bind}: {step.revision} not complete any more")
 
     def _line(self, text: str) -> None:
-        if not self.quiet:
+        if not self.quiet and sys.stderr is not None:
             # click.echo() takes several times as long, looking for what these lines never have.
             sys.stderr.write(f"{text}\n")
 
@@ -295,9 +368,8 @@ def journal_line(bind: str, row: Any) -> str:
     took = "" if row.duration_ms is None else f" {row.duration_ms} ms"
     parts = (("", row.operator), ("on ", row.host), ("pid ", row.pid), ("version ", row.app_version))
     who = " ".join(f"{word}{value}" for word, value in parts if value)
-    text = (
-        f"{row.id}  {began}  {bind}  {row.operation} {row.revision or ''} {row.phase or ''}  {row.status}{took}  {who}"
-    )
+    what = f"{row.operation} {row.revision or ''} {row.phase or ''}" + (f" {row.script}" if row.script else "")
+    text = f"{row.id}  {began}  {bind}  {what}  {row.status}{took}  {who}"
     error = first_line(row.error)
     return text.rstrip() + (f"\n    {error}" if error else "")
 

@@ -74,7 +74,10 @@ class Effects:
 
 @dataclass
 class _Execution:
-    """One execution of a step: its row in the journal, and what is known of it."""
+    """One execution of a step: its row in the journal, and what is known of it.
+
+    ``id`` is 0 until the server has told it. ``following`` is what its last transaction writes down as begun.
+    """
 
     id: int
     action: Action
@@ -83,6 +86,7 @@ class _Execution:
     number: int = 0
     total: int = 0
     began_s: float = 0.0
+    following: _Execution | None = None
 
 
 class Executor:
@@ -266,7 +270,7 @@ class Executor:
         if action is None or action.step is None:
             return None
         step, progress = action.step, self._new_progress(action)
-        id_ = self.recorder.insert_execution(self._operation(action), step.revision, step.phase, "running")
+        self.recorder.insert_execution(self._operation(action), step.revision, step.phase, "running")
         if not progress.transactional and action.reopens is None:
             self.recorder.record_status(
                 step,
@@ -277,7 +281,7 @@ class Executor:
                 started_at=now(),
             )
             progress.recorded = True
-        return _Execution(id_, action, step, progress)
+        return _Execution(0, action, step, progress)
 
     def _new_progress(self, action: Action) -> Progress:
         progress = Progress(
@@ -304,6 +308,8 @@ class Executor:
             execution.progress.complete = True
         except BaseException as error:
             recorded = self._record_failure(execution, error)
+            if execution.progress.complete and execution.following is not None:
+                self._withdraw(execution.following, error)
             self.tell("failed", step, seconds=clock() - execution.began_s, detail=self._describe(error))
             if isinstance(error, (KeyboardInterrupt, StepInterrupted)):
                 raise
@@ -410,7 +416,7 @@ class Executor:
                 self.recorder.record_ended(
                     execution.id, "done", self.effects.clock() - execution.began_s, started_at=self.step_began
                 )
-                upcoming = self._begin_next(following)
+                execution.following = upcoming = self._begin_next(following)
                 if upcoming is not None and not progress.recorded:
                     # Nothing but this transaction tells of the step, and the run's last commit makes it durable.
                     written.commit_lazily()
@@ -598,9 +604,11 @@ class Executor:
         with contextlib.suppress(sa.exc.SQLAlchemyError):
             self.connection.rollback()
             with self.connection.begin():
+                id_ = execution.id or self.recorder.running_id(execution.step)
                 if execution.progress.recorded:
                     self._record_stopped(execution.step, execution.action)
-                self.recorder.record_ended(execution.id, "interrupted", 0.0, error)
+                if id_ is not None:
+                    self.recorder.record_ended(id_, "interrupted", 0.0, error)
 
     def _discard_connection(self) -> None:
         """Close the driver's connection; the next use takes a new one. A database in memory is kept."""

@@ -18,7 +18,7 @@ from ..errors import MigrateError, StepInterrupted
 from ..operations import RUNNER_KEY, BodyRunner, ExecuteScriptOp, muted_read, resolve_script
 from ..phases import PhasedFunction
 from ..plan import Step, counted, resolve_choices
-from ..scripts import run_script, script_environment
+from ..scripts import is_sql, run_script, run_sql_file, script_checksum, script_environment
 from .progress import Progress
 from .retries import Budget, Timeouts
 
@@ -258,7 +258,7 @@ class StepOperations:
     def _writes(self, statement: str) -> bool:
         """Return whether a statement may change something; a SELECT that an operation executes is there for that."""
         word = first_word(statement)
-        if word == "select" and self.runner.in_operation and isinstance(self.runner.operation, ExecuteSQLOp):
+        if word == "select" and self.runner.in_operation and isinstance(self.runner.operation, _EXECUTES):
             return True
         return word not in _READS or self.adapter.commits_implicitly(statement)
 
@@ -464,7 +464,7 @@ class StepOperations:
         if kept == "open" or not self.progress.recorded or self.progress.place is None:
             return
         told = kept == "half" or self.progress.autocommit
-        if told or isinstance(self.runner.operation, (ExecuteSQLOp, ExecuteScriptOp)):
+        if told or isinstance(self.runner.operation, _EXECUTES):
             self._store(operations)
             if not self.progress.autocommit:
                 self.connection.connection.commit()
@@ -528,23 +528,31 @@ class StepOperations:
     # -- operations of ours -------------------------------------------------------------------------
 
     def run_script(self, operations: Operations, operation: ExecuteScriptOp) -> None:
-        """Commit the work so far, run the program, and go on in a new transaction."""
+        """Run a script: an SQL file as part of the step's transaction, a program with the work so far committed."""
         script = operations.migration_context.script
         assert script is not None
-        path = resolve_script(Path(script.dir).absolute(), operation.path)
+        folder = Path(script.dir).absolute()
+        path = resolve_script(folder, operation.path)
+        checksum = script_checksum(path, operation.path)
+        began_s = self.executor.effects.clock()
+        if is_sql(operation.path):
+            run_sql_file(path, operation, self.connection)
+            self._journal_script(operation.path, checksum, began_s)
+            return
         if self._is_in_doubt() and self.doubtful:
             raise self._not_known(f"execute_script({operation.path!r})")
         with operations.migration_context.autocommit_block():
-            run_script(
-                path,
-                operation,
-                script_environment(self.connection.engine, self.step, self.executor.direction),
-                Path(script.dir),
-                self._output,
-            )
+            environment = script_environment(self.connection.engine, self.step, self.executor.direction)
+            run_script(path, operation, environment, folder, self._output)
             # Recorded by itself, at once: a program that succeeded must not run again.
             self._store(self.runner.finished + 1)
             self.progress.committing(self.runner.finished + 1)
+            self._journal_script(operation.path, checksum, began_s)
+
+    def _journal_script(self, path: str, checksum: str, began_s: float) -> None:
+        with self._silently():
+            duration_s = self.executor.effects.clock() - began_s
+            self.executor.recorder.record_script(self.step, path, checksum, duration_s)
 
     def run_phased(self, operations: Operations, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
         """Refuse: a body must not call another revision's ``upgrade()``."""
@@ -564,5 +572,6 @@ def _is_foreign_keys_pragma(connection: Connection, statement: str) -> bool:
     return words[:1] == ["pragma"] and len(words) > 2 and words[1].rpartition(".")[2] == "foreign_keys"
 
 
+_EXECUTES = (ExecuteSQLOp, ExecuteScriptOp)
 _READS = frozenset({"select", "show", "pragma", "explain", "describe", "desc", "set", "use"})
 _COMMITS = frozenset({"commit", "end"})

@@ -505,10 +505,14 @@ class Migrate:
         markers: Markers = "all",
         tag: str | None = None,
         x_arg: Any = None,
+        heads: frozenset[str] | None = None,
+        delivers: bool = False,
     ) -> dict[str, tuple[Statement, ...]]:
         """Return the SQL statements of a range by bind, without a database.
 
         :param revision: ``END`` or ``START:END``; a START of ``current`` is read from the database.
+        :param heads: the version table's rows at the start, in place of a START.
+        :param delivers: leave out the binds for which env.py has an output buffer of its own, and write there.
         :raises Refused: if a body cannot be exported.
         """
         from .exporting import Export
@@ -517,7 +521,8 @@ class Migrate:
         project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
         if phase is not None:
             project.phases.index(phase)
-        return Export(project, bind, dialect, tag).range(Request(revision, direction, phase, bind=bind), markers)
+        export = Export(project, bind, dialect, tag, heads, delivers=delivers)
+        return export.range(Request(revision, direction, phase, bind=bind), markers)
 
     def export_stamp(
         self, directory: str | None, revisions: Sequence[str], *, tag: str | None = None, bind: str | None = None
@@ -525,7 +530,7 @@ class Migrate:
         """Return by bind the SQL that sets the version table to ``revisions``: ``END`` or ``START:END`` each."""
         from .exporting import Export
 
-        return Export(self.open_project(directory), bind, tag=tag).stamp(revisions)
+        return Export(self.open_project(directory), bind, tag=tag, delivers=True).stamp(revisions)
 
     def export_version_table(self, directory: str | None) -> dict[str, tuple[Statement, ...]]:
         """Return by bind the SQL that creates the version table."""
@@ -539,15 +544,23 @@ class Migrate:
 
         return Export(project).steps(plan)
 
-    def migration_data(self, project: Project, revision: str | None = None) -> tuple[MigrationData, ...]:
-        """Return the migration data of all revisions, or of ``revision``, base first."""
+    def script_attributes(self, config: Any = None) -> tuple[str, ...]:
+        """Return the names of the revisions' attributes that are part of the migration data."""
+        return split_names(self.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), config).value)
+
+    def migration_data(
+        self, project: Project, revision: str | None = None, bind: str | None = None
+    ) -> tuple[MigrationData, ...]:
+        """Return the migration data of all revisions, or of ``revision``, base first.
+
+        :param bind: one of several databases; the first of env.py's without.
+        """
         from .exporting import Export
         from .project import one_revision
 
-        setting = self.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), project.config)
-        names = split_names(setting.value)
+        names = self.script_attributes(project.config)
         wanted = None if revision is None else one_revision(project, revision)
-        return Export(project).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
+        return Export(project, bind).data(lambda item: {name: item.attributes.get(name) for name in names}, wanted)
 
 
 # More than the engines take; a mistake in any case.

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
+
+from sqlalchemy.schema import CreateTable
 
 from ..environment import (
     BINDS_KEY,
@@ -18,11 +22,13 @@ from ..environment import (
     stdout_to_stderr,
 )
 from ..errors import Refused, UsageError
-from ..graph import Revision, assign_unnamed
+from ..graph import Graph, Revision, assign_unnamed
 from ..offline import Exporter, Markers, offline_options, plan_export
 from ..offline.data import MigrationData, migration_data
-from ..offline.text import Statement
-from ..plan import History, Plan, Step, in_flight, stamped_heads
+from ..offline.structure import Done, Structure, done_before, replay
+from ..offline.text import Statement, render_sql
+from ..plan import Direction, History, Plan, Step, coded_phases, in_flight, pointer_after, stamped_heads
+from ..replica import Replica
 from .project import Project, Request, check_bind, refuse_ahead, split_range, stamp_targets, start_heads, typed
 from .running import survey
 
@@ -40,14 +46,62 @@ class Discarded:
         """Do nothing."""
 
 
+def _pass_over(_at: Visit) -> None:
+    """Look at nothing."""
+
+
+class _Starts:
+    """What a range starts from, by bind: what is known of each, else the rows of ``heads``, else a START as typed.
+
+    A ``starting_rev`` that env.py gives to ``context.configure()`` comes before the START, as under Alembic. It is
+    noted when env.py runs for the first time: one that reads it from a file may then have written the end there.
+    """
+
+    def __init__(
+        self,
+        project: Project,
+        typed: str | None = None,
+        *,
+        heads: frozenset[str] | None = None,
+        known: Mapping[str, History] | None = None,
+    ) -> None:
+        self.project = project
+        self.typed = next(iter(heads)) if heads is not None and len(heads) == 1 else typed
+        self.heads = heads
+        self.known = known
+        self.noted: dict[str, tuple[Any, str]] = {}
+
+    def note(self, at: Visit) -> None:
+        """Note what env.py says of a bind."""
+        self.noted[at.bind] = (at.options.get("starting_rev"), at.context.dialect.name)
+
+    def __getitem__(self, bind: str) -> History:
+        own, dialect = self.noted[bind]
+        if self.known is not None:
+            return self.known[bind]
+        if self.heads is not None:
+            return History(bind, self.heads, dialect=dialect)
+        names = [self.typed] if not own else [own] if isinstance(own, str) else list(own)
+        found = [start_heads(self.project, name) for name in names]
+        return History(bind, frozenset().union(*found), dialect=dialect)
+
+
 @dataclass(frozen=True)
 class Export:
-    """One offline call: of a project, perhaps for another dialect than the application's, perhaps of one bind."""
+    """One offline call: of a project, perhaps for another dialect than the application's, perhaps of one bind.
+
+    In place of a range's START: ``heads`` are the version table's rows on every bind, ``histories`` what is known of
+    each.
+    ``delivers``: the SQL of a bind for which env.py has an output buffer of its own goes there, and nowhere else.
+    """
 
     project: Project
     bind: str | None = None
     dialect: str | None = None
     tag: str | None = None
+    heads: frozenset[str] | None = None
+    histories: Mapping[str, History] | None = None
+    delivers: bool = False
 
     def range(self, request: Request, markers: Markers = "all") -> dict[str, tuple[Statement, ...]]:
         """Return by bind the SQL of ``START:END``; a START of ``current`` is read from the database.
@@ -55,13 +109,28 @@ class Export:
         :raises Refused: if a body cannot be exported, or a revision's file makes a mistake.
         """
         start, end = split_range(request.target)
-        currents = self._currents(request.phase) if start == "current" else {}
+        starts = self._starts(start, request.phase)
 
         def export_bind(at: Visit, project: Project, binds: frozenset[str]) -> tuple[Statement, ...]:
-            history = currents[at.bind] if start == "current" else History(at.bind, start_heads(project, start))
-            return _export_range(at, project, history, end, request, markers, binds)
+            return _export_range(at, project, starts[at.bind], end, request, markers, binds)
 
-        return self._visit(export_bind, starting_rev=None if start == "current" else start, destination_rev=end)
+        return self._visit(export_bind, starts.note, starting_rev=starts.typed, destination_rev=end)
+
+    def starts(self, target: str, phase: str) -> dict[str, History]:
+        """Return by bind what a range that is to be exported phase by phase starts from."""
+        start, end = split_range(target)
+        starts = self._starts(start, phase)
+        self._visit(lambda *_: (), starts.note, starting_rev=starts.typed, destination_rev=end)
+        return {bind: starts[bind] for bind in starts.noted if self.bind in (None, bind)}
+
+    def _starts(self, start: str | None, phase: str | None) -> _Starts:
+        if self.histories is not None:
+            return _Starts(self.project, known=self.histories)
+        if self.heads is not None:
+            return _Starts(self.project, heads=self.heads)
+        if start == "current":
+            return _Starts(self.project, known=self._currents(phase))
+        return _Starts(self.project, start)
 
     def _currents(self, phase: str | None) -> dict[str, History]:
         histories = survey(self.project).histories
@@ -103,17 +172,24 @@ class Export:
 
     def steps(self, plan: Plan) -> dict[Step, tuple[Statement, ...] | Refused]:
         """Return the SQL of each step of a plan; for a body that needs a database, its refusal."""
+        found = self._steps(plan, {})
+        if not any(isinstance(statements, Refused) for statements in found.values()):
+            return found
+        # An operation that copies a table has to know what was done before.
+        return self._steps(plan, {history.bind: history for history in survey(self.project).histories})
+
+    def _steps(self, plan: Plan, histories: Mapping[str, History]) -> dict[Step, tuple[Statement, ...] | Refused]:
         found: dict[Step, tuple[Statement, ...] | Refused] = {}
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            for action in plan.of_bind(at.bind).actions:
-                if action.step is None:
-                    continue
-                exporter = Exporter(at, project.graph, project.phases)
-                try:
-                    found[action.step] = exporter.export_step(action.step, plan.direction, skip=action.skip)
-                except Refused as refusal:
-                    found[action.step] = refusal
+            def before_it() -> Iterable[Done]:
+                history = histories[at.bind]
+                return done_before(project.graph, project.phases, history, (), plan.direction, None)
+
+            with _exporter(at, project, before_it if histories else None) as exporter:
+                for action in plan.of_bind(at.bind).actions:
+                    if action.step is not None:
+                        found[action.step] = _export_step(exporter, action.step, plan.direction, action.skip)
             return ()
 
         self._visit(export_bind, destination_rev="heads")
@@ -124,31 +200,35 @@ class Export:
     ) -> tuple[MigrationData, ...]:
         """Return the migration data of all revisions, or of the id ``wanted``, base first, of the first bind."""
         dialects: dict[str, str] = {}
-        graph, phases = self.project.graph, self.project.phases
+        graphs: list[Graph] = []
+        phases = self.project.phases
 
         def export_bind(at: Visit, project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
+            if dialects:
+                return ()
             dialects[at.bind] = at.context.dialect.name
-            order = project.graph.order(project.graph.revisions)
-            return Exporter(at, project.graph, phases).export_all(order, frozenset(), "upgrade")
+            graphs.append(project.graph)
+            return _export_data(at, project, wanted)
 
         exported = self._visit(export_bind, destination_rev="heads")
-        bind = next(iter(exported))
-        found = migration_data(
+        (bind, dialect_name), (graph,) = *dialects.items(), graphs
+        return migration_data(
             exported[bind],
             graph,
             phases,
             bind,
-            dialect_name=dialects[bind],
+            dialect_name=dialect_name,
             folder=self.project.folder,
             attributes=attributes,
         )
-        return tuple(item for item in found if wanted in (None, item.revision.id))
 
-    def _visit(self, export_bind: ExportBind, **options: Any) -> dict[str, tuple[Statement, ...]]:
+    def _visit(
+        self, export_bind: ExportBind, look: Callable[[Visit], None] = _pass_over, **options: Any
+    ) -> dict[str, tuple[Statement, ...]]:
         """Return what ``export_bind`` gives for each bind, called with the names of all binds.
 
-        Files that env.py's offline part opens (Flask-Migrate's multi-bind template writes ``.sql`` and
-        ``NAME.sql`` into the working directory) land in a scratch folder.
+        Files that env.py's offline part opens in the working directory land in a scratch folder, unless this call
+        delivers. ``look`` sees each bind before the first of them is exported.
         """
         sink = Discarded()
         config = _absolute(self.project.config)
@@ -165,7 +245,12 @@ class Export:
         known: set[str] = set()
         found: dict[str, tuple[Statement, ...]] = {}
 
+        own_buffers: set[str] = set()
+
         def note(at: Visit) -> None:
+            look(at)
+            if self._own_buffer(at) is not None:
+                own_buffers.add(at.bind)
             names.append(at.bind)
             known.update(at.options.get(BINDS_KEY, ()))
 
@@ -179,7 +264,27 @@ class Export:
                     found[at.bind] = export_bind(at, project, frozenset(names))
 
             run(lambda at: outside(lambda: visit(at)))
+            if own_buffers and not self.delivers:
+                # Opening a file has emptied it, where its path is absolute.
+                run(lambda at: self._deliver(at, found))
+        if self.delivers and self.bind is None and own_buffers:
+            with stdout_to_stderr():
+                run(lambda at: self._deliver(at, found))
+            return {bind: statements for bind, statements in found.items() if bind not in own_buffers}
         return found
+
+    def _own_buffer(self, at: Visit) -> Any:
+        """Return where env.py itself sends the SQL of a bind; None for standard output."""
+        buffer = at.options.get("output_buffer")
+        usual = (self.project.config.output_buffer, sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__)
+        return None if any(buffer is item for item in usual) else buffer
+
+    def _deliver(self, at: Visit, found: Mapping[str, tuple[Statement, ...]]) -> None:
+        buffer = self._own_buffer(at)
+        if buffer is not None and at.bind in found:
+            buffer.write(render_sql(found[at.bind]))
+            if hasattr(buffer, "flush"):
+                buffer.flush()
 
 
 def _export_range(
@@ -206,11 +311,63 @@ def _export_range(
         target=typed(request, end),
         footprint_of=project.footprints(at.context.dialect.name),
     )
-    exporter = Exporter(at, graph, project.phases)
-    if request.phase is not None:
-        return exporter.export_phase(plan, before)
-    order = graph.order(covered)
-    return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+    def before_it() -> Iterable[Done]:
+        return done_before(graph, project.phases, history, covered, direction, request.phase)
+
+    with _exporter(at, project, before_it) as exporter:
+        if request.phase is not None:
+            return exporter.export_phase(plan, before)
+        order = graph.order(covered)
+        return exporter.export_all(order if direction == "upgrade" else order[::-1], heads, direction, markers=markers)
+
+
+def _export_step(exporter: Exporter, step: Step, direction: Direction, skip: int) -> tuple[Statement, ...] | Refused:
+    try:
+        return exporter.export_step(step, direction, skip=skip)
+    except Refused as refusal:
+        if exporter.structure is not None:
+            exporter.structure.lose(str(refusal).removesuffix("."))
+        return refusal
+    finally:
+        exporter.statements.clear()
+
+
+def _export_data(at: Visit, project: Project, wanted: str | None) -> tuple[Statement, ...]:
+    """Return all phases of all revisions, or of ``wanted`` alone as they are among those of all."""
+    graph = project.graph
+    order = graph.order(graph.revisions)
+    before = order[: order.index(wanted)] if wanted is not None else ()
+    heads: frozenset[str] = frozenset()
+    for name in before:
+        heads = pointer_after(graph, heads, name)
+
+    def before_it() -> Iterable[Done]:
+        for name in before:
+            for phase in coded_phases(graph[name], at.bind, project.phases):
+                yield Step(at.bind, name, phase), "upgrade"
+
+    with _exporter(at, project, before_it) as exporter:
+        return exporter.export_all(order if wanted is None else (wanted,), heads, "upgrade")
+
+
+@contextmanager
+def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]] | None) -> Iterator[Exporter]:
+    """Give an exporter of a bind; on SQLite one that knows the tables as they are after ``done`` and its own text."""
+    if at.context.dialect.name != "sqlite" or done is None:
+        yield Exporter(at, project.graph, project.phases)
+        return
+
+    def replay_done(into: Structure) -> None:
+        replay(Exporter(at, project.graph, project.phases, into), into, done())
+
+    # A revision may widen the version table, which no revision makes.
+    version = str(CreateTable(at.tables.version).compile(dialect=at.context.dialect))
+    structure = Structure(lambda: Replica(version), replay_done)
+    try:
+        yield Exporter(at, project.graph, project.phases, structure)
+    finally:
+        structure.close()
 
 
 def _absolute(config: Config) -> Config:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import sys
 import threading
 import traceback
 import warnings
@@ -35,7 +34,7 @@ from ..assurances import current_assurances
 from ..errors import MigrateError
 from ..footprint import NOTHING, Footprint, opaque, union, whole
 from ..graph import Graph, Revision
-from ..operations import BodyRunner
+from ..operations import BodyRunner, running_line
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
 from .observation import Observation, Seen
@@ -167,7 +166,7 @@ class _Notes:
     def add(self, footprint: Footprint) -> None:
         """Note a footprint; where it is opaque, with the line of the file that is running."""
         if footprint.opaque:
-            where = self._where(_running_line(self.path))
+            where = self._where(running_line(self.path))
             footprint = Footprint(footprint.tables, tuple(f"{where}{reason}" for reason in footprint.opaque))
         self._found.append(footprint)
 
@@ -187,7 +186,7 @@ class _Notes:
             return
         if self._in_autocommit:
             self._transaction += 1
-        line = _running_line(self.path) if self.path else None
+        line = running_line(self.path) if self.path else None
         place = (line, self._transaction, self._in_autocommit, self._in_batch)
         self.seen.append(Seen(kind, what, *place, current_assurances()))
 
@@ -228,15 +227,6 @@ class _Notes:
 
     def _where(self, line: int | None) -> str:
         return "" if not self.path else f"{self.path}: " if line is None else f"{self.path}, line {line}: "
-
-
-def _running_line(path: str) -> int | None:
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_filename == path:
-            return frame.f_lineno
-        frame = frame.f_back  # type: ignore[assignment]
-    return None
 
 
 # -- the paper ----------------------------------------------------------------------------------------

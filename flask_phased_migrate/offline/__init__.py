@@ -21,16 +21,15 @@ from ..operations import (
     PHASE_MARKER,
     RUNNER_KEY,
     SCRIPT_MARKER,
-    BodyRunner,
+    ExecuteScriptOp,
 )
-from ..phases import Phases
+from ..phases import Phases, body_checksum
 from ..plan import (
     Action,
     Direction,
     History,
     Plan,
     Step,
-    coded_phases,
     plan_downgrade,
     plan_upgrade,
     pointer_after,
@@ -38,6 +37,11 @@ from ..plan import (
     simulate,
 )
 from ..tables import ledger_forget, pointer_move, utc_now
+from .endings import ended
+from .guard import Condition, Conditions
+from .isolation import DatabaseRead, no_database
+from .literals import literals_written_out
+from .structure import OfflineRunner, Structure, copy_guard
 from .text import Kind, Statement
 
 if TYPE_CHECKING:
@@ -50,30 +54,45 @@ _PASSING = "*"
 """Phase of the ledger row by which a move of the version table is guarded; it is gone in the same transaction."""
 _STOPPING = {
     "postgresql": "psql -v ON_ERROR_STOP=1 -f FILE",
-    "mysql": "mysql DATABASE < FILE",
-    "mariadb": "mariadb DATABASE < FILE",
+    "mysql": "mysql --default-character-set=utf8mb4 DATABASE < FILE",
+    "mariadb": "mariadb --default-character-set=utf8mb4 DATABASE < FILE",
     "sqlite": "sqlite3 -bail DATABASE < FILE",
-    "mssql": "sqlcmd -b -i FILE",
+    # Without -x it would replace $(NAME) in values, without -I no filtered index can be touched.
+    "mssql": "sqlcmd -b -x -I -f 65001 -i FILE",
+    "oracle": "sqlplus -L -S LOGIN @FILE",
 }
 _WITH_TRANSACTIONS = frozenset({"postgresql", "sqlite", "mysql", "mariadb"})
+_PREPARING = {
+    # SQL*Plus: the first error ends it; & and empty lines are text; a semicolon ends nothing (Oracle ends by /).
+    "oracle": "WHENEVER SQLERROR EXIT FAILURE ROLLBACK\nSET DEFINE OFF\nSET SQLBLANKLINES ON\nSET SQLTERMINATOR OFF",
+}
 
 
 class Exporter:
     """Writes the SQL of one bind. Bodies run with a context that has no connection."""
 
-    def __init__(self, visit: Visit, graph: Graph, phases: Phases) -> None:
+    def __init__(self, visit: Visit, graph: Graph, phases: Phases, structure: Structure | None = None) -> None:
         self.visit = visit
+        self.structure = structure
         self.graph = graph
         self.phases = phases
         self.bind = visit.bind
         self.dialect = visit.context.dialect
+        # Built anew each time they are asked for.
+        self.tables = visit.tables
         self.statements: list[Statement] = []
         self._revision: str | None = None
         self._phase: str | None = None
-        self._guarded = False
+        self._alone = False
+        self._conditions: Conditions | None = None
+        self._of_plan: list[Condition] = []
+        self._script_frame = False
+        self._runner: OfflineRunner | None = None
+        self._direction: Direction = "upgrade"
 
     # -- layouts --------------------------------------------------------------------------------
 
+    @no_database()
     def export_all(
         self, revisions: Iterable[str], heads: frozenset[str], direction: Direction, *, markers: Markers = "all"
     ) -> tuple[Statement, ...]:
@@ -83,7 +102,8 @@ class Exporter:
         """
         context = self.visit.context
         per_revision = bool(self.visit.options.get("transaction_per_migration"))
-        framed = context.impl.transactional_ddl
+        framed = self._script_frame = context.impl.transactional_ddl
+        self._prepare()
         if framed and not per_revision:
             self._begin()
         for name in revisions:
@@ -91,12 +111,12 @@ class Exporter:
                 self._begin()
             if not heads and direction == "upgrade":
                 self._revision = name
-                self._bookkeeping(CreateTable(self.visit.tables.version))
+                self._bookkeeping(CreateTable(self.tables.version))
             heads = self._export_revision(name, heads, direction, markers)
             if framed and per_revision:
                 self._commit()
         self._revision = self._phase = None
-        if framed and not per_revision:
+        if (framed and not per_revision) or self.dialect.name == "oracle":
             self._commit()
         return tuple(self.statements)
 
@@ -117,7 +137,7 @@ class Exporter:
             self._phase = self._last_phase(revision, direction)
         after = pointer_after if direction == "upgrade" else pointer_before
         moved = after(self.graph, heads, name)
-        for statement in pointer_move(self.visit.tables, heads, moved):
+        for statement in pointer_move(self.tables, heads, moved):
             self._bookkeeping(statement)
         return moved
 
@@ -135,12 +155,13 @@ class Exporter:
         bodies = revision.upgrade if direction == "upgrade" else revision.downgrade
         return self.phases.names[-1] if bodies.phased and direction == "upgrade" else phases[-1]
 
+    @no_database()
     def export_step(self, step: Step, direction: Direction, *, skip: int = 0) -> tuple[Statement, ...]:
         """Return the statements of one step alone, without those of its first ``skip`` operations.
 
         :raises Refused: if its body cannot be exported.
         """
-        self._revision, self._phase = step.revision, step.phase
+        self._revision, self._phase, self._alone = step.revision, step.phase, True
         self._run_body(self.graph[step.revision], step.phase, direction, skip=skip)
         return tuple(self.statements)
 
@@ -151,9 +172,9 @@ class Exporter:
             self._begin()
         if heads != after:
             if not heads:
-                self._bookkeeping(CreateTable(self.visit.tables.version))
+                self._bookkeeping(CreateTable(self.tables.version))
             self._add("comment", f"-- Running stamp_revision {', '.join(sorted(heads))} -> {', '.join(sorted(after))}")
-            for statement in pointer_move(self.visit.tables, heads, after):
+            for statement in pointer_move(self.tables, heads, after):
                 self._bookkeeping(statement)
         if framed:
             self._commit()
@@ -161,22 +182,28 @@ class Exporter:
 
     def export_version_table(self) -> tuple[Statement, ...]:
         """Return the SQL that creates the version table."""
-        self._bookkeeping(CreateTable(self.visit.tables.version))
+        self._bookkeeping(CreateTable(self.tables.version))
         return tuple(self.statements)
 
+    @no_database()
     def export_phase(self, plan: Plan, heads: frozenset[str]) -> tuple[Statement, ...]:
         """Return the SQL of a plan of one phase: a guarded transaction a step, with its bookkeeping.
 
         ``heads`` are the version table's rows when the phase begins.
         """
+        self._prepare()
         if self.dialect.name in _STOPPING:
             self._add("comment", f"-- To be run so that the first error ends it: {_STOPPING[self.dialect.name]}")
         for warning in plan.warnings:
             self._add("comment", f"-- Warning: {' '.join(str(warning).split())}")
-        tables = self.visit.tables
+        tables = self.tables
         for table in (tables.version, tables.ledger, tables.journal):
             self._create_missing(table)
-        self._guarded = True
+        self._script_frame, self._direction = True, plan.direction
+        self._conditions = Conditions(
+            plan, heads, graph=self.graph, phases=self.phases, bind=self.bind, tables=self.tables
+        )
+        self._of_plan = self._conditions.of_plan()
         for action in plan.actions:
             self._revision, self._phase = (
                 (action.step.revision, action.step.phase) if action.step else (None, plan.phase)
@@ -192,6 +219,9 @@ class Exporter:
             create = str(CreateTable(table).compile(dialect=self.dialect)).strip()
             self._add("bookkeeping", self._terminated(f"IF OBJECT_ID(N'{name}', N'U') IS NULL\n{create}"))
         elif self.dialect.name == "oracle":
+            preparer = self.dialect.identifier_preparer
+            # A reserved word (SQL Language Reference, appendix E) that SQLAlchemy does not quote.
+            preparer.reserved_words = {*preparer.reserved_words, "session"}
             create = str(CreateTable(table).compile(dialect=self.dialect)).strip().replace("'", "''")
             # ORA-00955: the name is used already. CREATE TABLE IF NOT EXISTS is new in Oracle 23.
             block = f"BEGIN\n  EXECUTE IMMEDIATE '{create}';\nEXCEPTION\n  WHEN OTHERS THEN\n"
@@ -208,14 +238,17 @@ class Exporter:
         else:
             self._add("marker", PHASE_MARKER.format(step.phase))
             self._add("comment", f"-- Running {running(self.graph[step.revision], direction)}")
+        conditions = self._conditions
+        assert conditions is not None
         self._begin()
         self._add("comment", "-- The next statement fails unless this may run now. See: flask db status")
         if direction == "downgrade":
             heads = self._begin_undo(action, heads)
         if step is not None:
             if direction == "upgrade":
-                self._guard(step.revision, step.phase, self._step_conditions(action, step, heads))
-            self._run_body(self.graph[step.revision], step.phase, direction)
+                removed = heads - pointer_after(self.graph, heads, step.revision)
+                self._begin_step(action, step, conditions.of_step(action, step, heads, removed))
+            self._run_body(self.graph[step.revision], step.phase, direction, skip=action.skip)
             self._end_step(action, step, direction)
         for name in action.passes:
             heads = self._pass(name, heads, own=step is not None and step.revision == name)
@@ -224,49 +257,69 @@ class Exporter:
 
     def _pass(self, name: str, heads: frozenset[str], *, own: bool) -> frozenset[str]:
         """Move the version table past a revision; ``own`` where the guard of its step has checked that it may."""
+        assert self._conditions is not None
         moved = pointer_after(self.graph, heads, name)
         if not own:
-            self._guard(name, _PASSING, self._pass_conditions(name, heads - moved, running=None))
-        for statement in pointer_move(self.visit.tables, heads, moved):
+            self._guard(name, _PASSING, self._conditions.of_pass(name, heads, heads - moved, running=None))
+        for statement in pointer_move(self.tables, heads, moved):
             self._bookkeeping(statement)
-        self._bookkeeping(ledger_forget(self.visit.tables, name))
+        self._bookkeeping(ledger_forget(self.tables, name))
+        self._conditions.passed(name)
         return moved
+
+    def _begin_step(self, action: Action, step: Step, conditions: Sequence[Condition]) -> None:
+        """Guard a step of an upgrade and record that it began; one that was stopped at a script goes on."""
+        if action.doubtful or action.part:
+            raise Refused(
+                f"{step} began, and how far it came is not recorded, so its SQL would run part of it again. Nothing "
+                f"was written. Type: flask db upgrade --phase {step.phase}"
+            )
+        if action.skip:
+            self._go_on(step, action.skip, conditions)
+        else:
+            self._guard(step.revision, step.phase, conditions)
 
     def _begin_undo(self, action: Action, heads: frozenset[str]) -> frozenset[str]:
         """Guard an undo, take its revision out of the version table if it is complete, and record that it began."""
+        assert self._conditions is not None
         step, name = action.step, action.reopens
+        if action.skip or action.doubtful or action.part:
+            raise Refused(
+                f"The downgrade of {step} began and did not end, and SQL cannot go on with it. Nothing was written. "
+                f"Type: flask db downgrade --phase {step.phase if step else ''}"
+            )
         if name is None:
             assert step is not None
-            self._guard(step.revision, _PASSING, self._undo_conditions(step))
-            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, _PASSING))
+            self._guard(step.revision, _PASSING, self._conditions.of_undo(step))
+            self._bookkeeping(ledger_forget(self.tables, step.revision, _PASSING))
             self._set_status(step, "running")
             return heads
         moved = pointer_before(self.graph, heads, name)
-        self._guard(name, step.phase if step else _PASSING, [*self._present(heads - moved), self._unrecorded(name)])
-        for statement in pointer_move(self.visit.tables, heads, moved):
+        self._guard(name, step.phase if step else _PASSING, self._conditions.of_reopening(name, heads - moved))
+        for statement in pointer_move(self.tables, heads, moved):
             self._bookkeeping(statement)
         if step is None:
-            self._bookkeeping(ledger_forget(self.visit.tables, name, _PASSING))
-        ledger = self.visit.tables.ledger
+            self._bookkeeping(ledger_forget(self.tables, name, _PASSING))
+        ledger = self.tables.ledger
         for phase in action.remains:
             self._bookkeeping(
                 sa.insert(ledger).values(revision=name, phase=phase, status="done", statement=0, finished_at=utc_now())
             )
         return moved
 
-    def _set_status(self, step: Step, status: str) -> None:
-        ledger = self.visit.tables.ledger
+    def _set_status(self, step: Step, status: str, **more: Any) -> None:
+        ledger = self.tables.ledger
         self._bookkeeping(
             sa.update(ledger)
-            .values(status=status, finished_at=utc_now() if status == "done" else sa.null())
+            .values(status=status, finished_at=utc_now() if status == "done" else sa.null(), **more)
             .where(ledger.c.revision == step.revision, ledger.c.phase == step.phase)
         )
 
     def _end_step(self, action: Action, step: Step, direction: Direction) -> None:
-        journal = self.visit.tables.journal
+        journal = self.tables.journal
         if direction == "downgrade":
             divided = self.graph[step.revision].downgrade.phased
-            self._bookkeeping(ledger_forget(self.visit.tables, step.revision, step.phase if divided else None))
+            self._bookkeeping(ledger_forget(self.tables, step.revision, step.phase if divided else None))
         elif step.revision not in action.passes:
             self._set_status(step, "done")
         self._bookkeeping(
@@ -282,12 +335,14 @@ class Exporter:
 
     # -- guards -----------------------------------------------------------------------------------
 
-    def _guard(self, revision: str, phase: str, conditions: Sequence[sa.ColumnElement[bool]]) -> None:
+    def _guard(self, revision: str, phase: str, conditions: Sequence[Condition]) -> None:
         """Write an INSERT into the ledger that fails unless all ``conditions`` hold, before anything is changed.
 
-        Its status is then one that the column refuses; a second run while in flight meets the primary key.
+        Its status is then one that the column refuses; a second run while in flight meets the primary key. The first
+        one asks for what the whole text needs too.
         """
-        ledger = self.visit.tables.ledger
+        conditions, self._of_plan = [*self._of_plan, *conditions], []
+        ledger = self.tables.ledger
         values = sa.select(
             sa.literal(revision),
             sa.literal(phase),
@@ -297,71 +352,6 @@ class Exporter:
         )
         names = ["revision", "phase", "status", "statement", "started_at"]
         self._bookkeeping(sa.insert(ledger).from_select(names, values))
-
-    def _step_conditions(self, action: Action, step: Step, heads: frozenset[str]) -> list[sa.ColumnElement[bool]]:
-        """Return what must hold for a step: its earlier phases and its parents' same phase are done."""
-        name, phase = step.revision, step.phase
-        earlier = [q for q in self.phases.before(phase) if q in self._coded(name)]
-        conditions = [~self._complete(name)]
-        if earlier:
-            conditions.append(self._recorded(name, earlier, len(earlier)))
-        for parent in self.graph[name].parents:
-            if phase in self._coded(parent):
-                conditions.append(sa.or_(self._complete(parent), self._recorded(parent, [phase], 1)))
-        if name in action.passes:
-            moved = pointer_after(self.graph, heads, name)
-            conditions += self._pass_conditions(name, heads - moved, running=phase)
-        return conditions
-
-    def _pass_conditions(
-        self, name: str, removed: frozenset[str], *, running: str | None
-    ) -> list[sa.ColumnElement[bool]]:
-        """Return what must hold to pass a revision: all its phases but ``running`` are done, its parents passed."""
-        coded = [phase for phase in self._coded(name) if phase != running]
-        conditions = [~self._complete(name), *(self._complete(parent) for parent in self.graph[name].parents)]
-        if coded:
-            conditions.append(self._recorded(name, coded, len(coded)))
-        return conditions + self._present(removed)
-
-    def _undo_conditions(self, step: Step) -> list[sa.ColumnElement[bool]]:
-        """Return what must hold to undo a step in flight: it is done, and nothing later is, nor above it."""
-        name, phase = step.revision, step.phase
-        later = self.phases.after(phase)
-        above = [other for other in self.graph.revisions if self.graph.is_ancestor(name, other)]
-        conditions = [~self._complete(name), self._recorded(name, [phase], 1)]
-        if later:
-            conditions.append(self._recorded(name, later, 0))
-        return conditions + [self._recorded(other, [phase, *later], 0) for other in above]
-
-    def _coded(self, name: str) -> tuple[str, ...]:
-        return coded_phases(self.graph[name], self.bind, self.phases)
-
-    def _complete(self, name: str) -> sa.ColumnElement[bool]:
-        """Return whether the version table has passed a revision: it, or one that stands on it, is a row."""
-        version = self.visit.tables.version
-        rows = [name, *sorted(other for other in self.graph.revisions if self.graph.is_ancestor(name, other))]
-        return sa.exists(sa.select(sa.literal_column("1")).select_from(version)).where(version.c.version_num.in_(rows))
-
-    def _present(self, rows: Collection[str]) -> list[sa.ColumnElement[bool]]:
-        version = self.visit.tables.version
-        one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(version)
-        return [sa.exists(one).where(version.c.version_num == row) for row in sorted(rows)]
-
-    def _recorded(self, name: str, phases: Collection[str], count: int) -> sa.ColumnElement[bool]:
-        """Return whether the ledger has ``count`` of these phases as done."""
-        done = self.visit.tables.ledger.alias("done")
-        rows = (
-            sa.select(sa.func.count())
-            .select_from(done)
-            .where(done.c.revision == name, done.c.phase.in_(phases), done.c.status == "done")
-        )
-        return rows.scalar_subquery() == sa.literal_column(str(count))
-
-    def _unrecorded(self, name: str) -> sa.ColumnElement[bool]:
-        """Return whether the ledger knows nothing of a revision."""
-        known = self.visit.tables.ledger.alias("known")
-        one: sa.Select[Any] = sa.select(sa.literal_column("1")).select_from(known)
-        return ~sa.exists(one).where(known.c.revision == name)
 
     def _refusal(self) -> sa.ColumnElement[Any]:
         """Return what fails when it becomes the status of a ledger row.
@@ -382,8 +372,9 @@ class Exporter:
         except KeyError:
             return
         operations = self.visit.operations
+        self._runner = OfflineRunner(operations, self, skip=skip)
         with self._catching(), _export_errors(revision):
-            BodyRunner(operations, skip=skip).run(body, self.visit.arguments)
+            self._runner.run(body, self.visit.arguments)
 
     @contextmanager
     def _catching(self) -> Iterator[None]:
@@ -396,6 +387,10 @@ class Exporter:
             "emit_begin": self._begin,
             "emit_commit": self._commit,
         }
+        if self._conditions is not None:
+            # Every step is framed here, also where Alembic frames nothing: an autocommit block must end its frame.
+            own["transactional_ddl"] = True
+        before = {name: vars(impl)[name] for name in own if name in vars(impl)}
         vars(impl).update(own)
         context.opts[RUNNER_KEY] = self
         try:
@@ -403,18 +398,67 @@ class Exporter:
         finally:
             for name in own:
                 vars(impl).pop(name, None)
+            vars(impl).update(before)
             context.opts.pop(RUNNER_KEY, None)
 
-    def note_script(self, path: str) -> None:
+    def note_script(self, path: str, operation: ExecuteScriptOp) -> None:
         """Note a script operation; ``path`` is relative to the migrations folder.
 
-        In a phase's own SQL the work before it is committed first, so that the program can see it.
+        Where there are transactions the work before it is committed first, so that the program can see it. In a phase's
+        own SQL the ledger then says how far the step is, as after a script that failed: whoever stops here can go on
+        with the text behind the marker, or online.
         """
-        if self._guarded:
+        step = Step(self.bind, self._revision or "", self._phase or "")
+        guarded, operations = self._conditions is not None, self._runner.finished if self._runner else 0
+        if guarded:
+            self._rest(step, operations)
+        if self._script_frame:
             self._commit()
-        self.statements.append(Statement("script", SCRIPT_MARKER.format(path), self._revision, self._phase, path=path))
-        if self._guarded:
+        text, args, timeout_s = SCRIPT_MARKER.format(path), operation.args, operation.timeout
+        self.statements.append(Statement("script", text, self._revision, self._phase, path, args, timeout_s))
+        if self._script_frame:
             self._begin()
+        if guarded:
+            self._go_on(step, operations, ())
+
+    def _rest(self, step: Step, operations: int) -> None:
+        bodies = (
+            self.graph[step.revision].upgrade if self._direction == "upgrade" else self.graph[step.revision].downgrade
+        )
+        checksum = body_checksum(bodies.body(self.bind, step.phase))
+        self._set_status(step, self._resting, statement=operations, checksum=checksum)
+
+    def _go_on(self, step: Step, operations: int, conditions: Sequence[Condition]) -> None:
+        assert self._conditions is not None
+        rest = self._conditions.of_rest(step, self._resting, operations)
+        self._guard(step.revision, _PASSING, [*conditions, *rest])
+        self._bookkeeping(ledger_forget(self.tables, step.revision, _PASSING))
+        self._set_status(
+            step, "running" if self._direction == "upgrade" else "undoing", statement=0, checksum=sa.null()
+        )
+
+    @property
+    def _resting(self) -> str:
+        return "failed" if self._direction == "upgrade" else "half-undone"
+
+    @property
+    def running_revision(self) -> str | None:
+        """The revision whose body is running."""
+        return self._revision
+
+    def note_copy(self, table: str, schema: str | None, columns: Iterable[str]) -> None:
+        """Write what fails, before a batch operation copies a table, where that would lose a column or rows.
+
+        Nothing for the SQL of a step alone, which shows what an online run does.
+        """
+        if self._alone:
+            return
+        self._add(
+            "comment",
+            f"-- The next statement fails if table {' '.join(table.split())} has a column that no revision made, or if "
+            "foreign keys are on and refer to it",
+        )
+        self._add("sql", copy_guard(table, schema, columns))
 
     def _execute(
         self,
@@ -436,18 +480,13 @@ class Exporter:
             # Without this the insert asks for the new key back (RETURNING), which nobody reads.
             construct = construct.inline()
         options = {} if isinstance(construct, sa.schema.ExecutableDDLElement) else {"literal_binds": True}
-        text = str(construct.compile(dialect=self.dialect, compile_kwargs=options)).strip()
+        with literals_written_out(self.dialect):
+            text = str(construct.compile(dialect=self.dialect, compile_kwargs=options)).strip()
         return self._terminated(text)
 
     def _terminated(self, text: str) -> str:
         impl = self.visit.context.impl
-        terminator = impl.command_terminator
-        in_comment = ends_in_comment(text, backslashes=self.dialect.name in ("mysql", "mariadb"))
-        if terminator and (in_comment or not text.endswith(terminator)):
-            # A comment on the last line would swallow the terminator.
-            text += ("\n" if in_comment else "") + terminator
-        separator = getattr(impl, "batch_separator", "")
-        return f"{text}\n\n{separator}" if separator else text
+        return ended(text, self.dialect.name, impl.command_terminator, getattr(impl, "batch_separator", ""))
 
     # -- writing ------------------------------------------------------------------------------------
 
@@ -456,7 +495,8 @@ class Exporter:
 
     def _begin(self) -> None:
         if self.dialect.name == "mssql":
-            self._add("begin", "BEGIN TRANSACTION;")
+            # A batch of its own: a view or a trigger must be alone in the next one.
+            self._add("begin", self._terminated("BEGIN TRANSACTION;"))
         elif self.dialect.name in _WITH_TRANSACTIONS:
             self._add("begin", "BEGIN;")
 
@@ -465,36 +505,18 @@ class Exporter:
             self._add("commit", self._terminated("COMMIT;"))
         elif self.dialect.name in _WITH_TRANSACTIONS:
             self._add("commit", "COMMIT;")
+        elif self.dialect.name == "oracle":
+            self._add("commit", self._terminated("COMMIT"))
+
+    def _prepare(self) -> None:
+        """Write what the client has to be told before the first statement."""
+        if self.dialect.name in _PREPARING:
+            self._add("comment", _PREPARING[self.dialect.name])
 
     def _add(self, kind: Kind, text: str) -> None:
         self.statements.append(Statement(kind, text, self._revision, self._phase))
-
-
-def ends_in_comment(text: str, *, backslashes: bool) -> bool:
-    """Return whether more text on the last line of an SQL statement would be part of a comment.
-
-    :param backslashes: as in MySQL: a backslash escapes inside quotes, and ``#`` begins a comment.
-    """
-    last = text.rpartition("\n")[2]
-    if "--" not in last and not (backslashes and "#" in last):
-        return False
-    end, quote, position = len(text), "", 0
-    while position < end:
-        rest = text[position : position + 2]
-        if quote:
-            position += 1 if backslashes and rest[0] == "\\" else 0
-            quote = "" if rest[0] == quote else quote
-        elif rest == "--" or (backslashes and rest[0] == "#"):
-            position = text.find("\n", position)
-            if position < 0:
-                return True
-        elif rest == "/*":
-            position = max(text.find("*/", position), position) + 1
-        elif rest[0] in "'\"`":
-            quote = rest[0]
-        position += 1
-    # An open quote: what we take for a string is not one, and a line break does no harm.
-    return bool(quote)
+        if self.structure is not None and self._revision is not None and kind in ("sql", "raw"):
+            self.structure.note(text, self.graph[self._revision].path)
 
 
 @contextmanager
@@ -508,16 +530,25 @@ def _export_errors(revision: Revision) -> Iterator[None]:
     except (Exception, SystemExit) as error:
         line = _line_in(revision.path, error)
         where = f"{revision.path}, line {line}" if line else revision.path
-        if isinstance(error, MigrateError):
+        if isinstance(error, MigrateError) and not isinstance(error, DatabaseRead):
             raise Refused(f"{where}: {error}") from error
         reason = " ".join(str(error).split())
-        if isinstance(error, AttributeError) and "'NoneType'" in reason:
+        if _is_read(error, reason):
             reason = "it reads the database, and an export has none. Guard that part with context.is_offline_mode()"
         elif isinstance(error, CommandError) and "live database connection" in reason:
             reason = "a batch operation has to read the table's structure. Give batch_alter_table() a copy_from table"
         else:
             reason = f"{type(error).__name__}: {reason}"
         raise Refused(f"{where}: revision {revision.id} cannot be exported as SQL: {reason}.") from error
+
+
+def _is_read(error: BaseException, reason: str) -> bool:
+    """Return whether a body failed for want of a database: it asked for one, or for the bind, which is None."""
+    if isinstance(error, (DatabaseRead, sa.exc.UnboundExecutionError)):
+        return True
+    # Of Alembic's stand-in for a connection, or of the None that its execute() gives; what sa.inspect() says of both.
+    wanting = isinstance(error, (AttributeError, sa.exc.NoInspectionAvailable)) or "context manager" in reason
+    return wanting and ("'NoneType'" in reason or "MockConnection" in reason)
 
 
 def _line_in(path: str, error: BaseException) -> int:

@@ -13,7 +13,7 @@ Kind = Literal["sql", "script", "marker", "comment", "begin", "commit", "bookkee
 class Statement:
     """One piece of exported SQL: its text is whole, terminator included.
 
-    ``path`` is the script of a ``script``, relative to the migrations folder.
+    ``path`` is the script of a ``script``, relative to the migrations folder; ``args`` and ``timeout_s`` are its own.
     """
 
     kind: Kind
@@ -21,6 +21,8 @@ class Statement:
     revision: str | None = None
     phase: str | None = None
     path: str | None = None
+    args: tuple[str, ...] = ()
+    timeout_s: float | None = None
 
 
 def render_sql(statements: Iterable[Statement]) -> str:
