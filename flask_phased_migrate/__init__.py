@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .assurances import assured
     from .commands import (
         branches,
         check,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Config",
     "Migrate",
+    "assured",
     "branches",
     "check",
     "current",
@@ -74,6 +76,7 @@ _HOMES = {
     "Config": "environment",
     "Migrate": "extension",
     "alembic_version": "commands",
+    "assured": "assurances",
     "each_bind": "extension.env_file",
     "execute_script": "operations",
     "phased": "phases",

@@ -9,6 +9,7 @@
       DatabaseUnreachable       1  no connection to a bind
       DatabaseAhead             1  the database is at a revision without a file
       NotReady                  1  ``ready``, ``status --check``: something is pending
+      FindingsFound             1  ``lint``: at least one finding is an error
       NothingPending            1  ``skip``: there is no step to record
       UsageError                2  a name that does not exist was typed
         ConfigurationError      2  a setting cannot be used
@@ -78,6 +79,10 @@ class DatabaseAhead(MigrateError):
 
 class NotReady(MigrateError):
     """A check found something pending. The message lists it."""
+
+
+class FindingsFound(MigrateError):
+    """The linter has a finding that is an error."""
 
 
 class NothingPending(MigrateError):

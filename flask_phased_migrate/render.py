@@ -58,6 +58,8 @@ def render_graph(
     states: Mapping[str, str] | None = None,
     current: Collection[str] = (),
     label: LabelCallback | None = None,
+    *,
+    assured: Mapping[str, Sequence[str]] | None = None,
 ) -> str:
     """Return the graph in one of ``FORMATS``, ending with one line break.
 
@@ -66,22 +68,25 @@ def render_graph(
     :param current: the rows of Alembic's version table, marked as such.
     :param label: the text for a revision in place of its id and message; where it returns None, those.
         JSON has no use for it.
+    :param assured: id -> the linter's rules that the revision answers for, marked as such.
     :raises UsageError: if there is no such format.
     """
     if format == "json":
-        return json.dumps(graph_data(graph, states), indent=2) + "\n"
+        return json.dumps(graph_data(graph, states, assured), indent=2) + "\n"
     renderers = {"dot": _render_dot, "mermaid": _render_mermaid, "svg": _render_svg, "text": _render_text}
     if format not in renderers:
         raise UsageError(f"There is no graph format '{format}'. The formats are: {', '.join(FORMATS)}.")
-    nodes = _read_nodes(graph, states, frozenset(current), label)
+    nodes = _read_nodes(graph, states, frozenset(current), label, assured or {})
     return "\n".join(renderers[format](nodes)) + "\n"
 
 
-def graph_data(graph: Graph, states: Mapping[str, str] | None) -> dict[str, Any]:
+def graph_data(
+    graph: Graph, states: Mapping[str, str] | None, assured: Mapping[str, Sequence[str]] | None = None
+) -> dict[str, Any]:
     """Return ``{"schema": 1, "nodes": [...], "edges": [...]}``, newest first; ``from`` is the child.
 
     A node has ``revision``, ``message``, ``branch_labels`` and ``state`` (None where no database was asked),
-    an edge ``from``, ``to`` and ``kind`` (``down`` or ``depends``).
+    an edge ``from``, ``to`` and ``kind`` (``down`` or ``depends``). A node in ``assured`` has the rules of that too.
     """
     revisions = _listed(graph, states)
     return {
@@ -92,6 +97,7 @@ def graph_data(graph: Graph, states: Mapping[str, str] | None) -> dict[str, Any]
                 "message": revision.message,
                 "branch_labels": list(revision.labels),
                 "state": (states or {}).get(revision.id),
+                **({"assured": list((assured or {})[revision.id])} if revision.id in (assured or {}) else {}),
             }
             for revision in revisions
         ],
@@ -250,13 +256,17 @@ class _Node:
 
 
 def _read_nodes(
-    graph: Graph, states: Mapping[str, str] | None, current: frozenset[str], label: LabelCallback | None
+    graph: Graph,
+    states: Mapping[str, str] | None,
+    current: frozenset[str],
+    label: LabelCallback | None,
+    assured: Mapping[str, Sequence[str]],
 ) -> tuple[_Node, ...]:
     return tuple(
         _Node(
             revision=revision,
             state=(states or {}).get(revision.id),
-            marks=_marks(graph, revision, current),
+            marks=(*_marks(graph, revision, current), *(f"assured: {name}" for name in assured.get(revision.id, ()))),
             label=label(revision) if label is not None and revision.id in graph else None,
         )
         for revision in _listed(graph, states)

@@ -41,6 +41,7 @@ from .group import (
     store_globals,
     timeout_options,
 )
+from .linting import add_lint
 from .printing import (
     bind_json,
     current_extension,
@@ -454,6 +455,7 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
 
     Example: flask db graph -o revisions.svg --status
     """
+    from ..extension.assured import assured_rules
     from ..render import format_of, render_graph
 
     chosen = format_ or ("dot" if output is None else format_of(output))
@@ -461,7 +463,8 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
         raise UsageError("--bind says which database --status asks. Give --status too, or leave out --bind.")
     migrate = current_extension()
     states, current = _states(migrate.status(directory, bind=bind)) if with_status else (None, ())
-    write_text(render_graph(migrate.open_project(directory).graph, chosen, states, current), output)
+    revisions = migrate.open_project(directory).graph
+    write_text(render_graph(revisions, chosen, states, current, assured=assured_rules(revisions)), output)
 
 
 def _states(found: Sequence[BindStatus]) -> tuple[dict[str, str], tuple[str, ...]]:
@@ -644,3 +647,6 @@ def environ(directory: str | None) -> None:
 
     for item in describe_environment(current_extension(), directory):
         click.echo(f"{item.name} = {item.value}  ({item.source})")
+
+
+add_lint(db)

@@ -71,7 +71,9 @@ def signals_raised() -> Iterator[None]:
 _ENDING = [getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 # The commands that Flask-Migrate does not have: there, a name that does not exist is a mistake of usage.
-_OWN = frozenset({"sql", "graph", "status", "ready", "journal", "trace", "resolve", "skip", "rebuild", "environ"})
+_OWN = frozenset(
+    {"sql", "graph", "lint", "status", "ready", "journal", "trace", "resolve", "skip", "rebuild", "environ"}
+)
 
 
 def explain(error: BaseException, *, own: bool = False) -> tuple[int, str]:

@@ -16,9 +16,11 @@ from flask import g
 from ..errors import NotReady
 
 if TYPE_CHECKING:
+    from ..assurances import Assurance
     from ..executor import Event
     from ..extension.running import Skipped
     from ..plan import BindStatus, Direction, Plan
+    from ..plan.status import RevisionStatus
 
 
 def current_extension() -> Any:
@@ -306,10 +308,23 @@ def bind_json(found: BindStatus) -> dict[str, Any]:
                 "message": row.revision.message if row.revision else "",
                 "state": row.state,
                 "phases": dict(row.phases),
+                **_assured_json(row),
             }
             for row in found.revisions
         ],
     }
+
+
+def _assured_json(row: RevisionStatus) -> dict[str, Any]:
+    found = [{"rules": list(item.rules), "reason": item.reason, "line": item.line} for item in _assured(row)]
+    return {"assured": found} if found else {}
+
+
+def _assured(row: RevisionStatus) -> Sequence[Assurance]:
+    """Return what the author of a revision answers for."""
+    from ..extension.assured import read_assurances
+
+    return read_assurances(row.revision) if row.revision is not None and row.revision.path else ()
 
 
 def describe_skipped(found: Skipped) -> str:
@@ -344,6 +359,8 @@ def print_status(found: BindStatus) -> None:
             phases = f"no file has this revision  {phases}".rstrip()
         if phases:
             click.echo(f"      {'':<{width}}  {phases}")
+        for item in _assured(row) if row.state != "applied" else ():
+            click.echo(f"      {'':<{width}}  assured: {', '.join(item.rules)}: {item.reason}")
 
 
 def journal_line(bind: str, row: Any) -> str:

@@ -33,6 +33,7 @@ from .settings import (
 if TYPE_CHECKING:
     from ..environment import Config
     from ..executor import Event
+    from ..lint import LintReport
     from ..offline import Markers
     from ..offline.data import MigrationData
     from ..offline.text import Statement
@@ -275,6 +276,38 @@ class Migrate:
             through = "" if pending[0].phase == last else f" --phase {last} --through"
             command = f"flask db upgrade{through or f' --phase {last}'}"
             raise NotReady(f"Not ready: {pending[0]}{more} not done. Next: {command}")
+
+    def lint(
+        self,
+        directory: str | None = None,
+        range_: str | None = None,
+        *,
+        all_revisions: bool = False,
+        bind: str | None = None,
+        small_rows: int | None = None,
+        x_arg: Any = None,
+    ) -> LintReport:
+        """Return what the rules find in the upgrades, by phase and engine. Runs nothing.
+
+        :param range_: ``START:END``, START left out of it; None for what is not applied where a database answers,
+            else for everything.
+        :param small_rows: how many rows, by the database's own count, a table has at the most whose locks nobody
+            minds; None for ``MIGRATE_SMALL_TABLE_ROWS``, 0 for none.
+        """
+        from .linting import Lint, Wanted, configured_versions, read_models
+
+        project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
+        versions = self.setting("MIGRATE_TARGET_VERSION", "target-version", config=project.config).value
+        small = self.setting("MIGRATE_SMALL_TABLE_ROWS", "small-table-rows", 0, project.config).value
+        wanted = Wanted(range_, all_revisions, bind)
+        models = read_models(current_settings().db)
+        try:
+            rows = int(small) if small_rows is None else small_rows
+        except (TypeError, ValueError):
+            raise ConfigurationError(
+                f"MIGRATE_SMALL_TABLE_ROWS is {small!r}. It is a number of rows, for example 1000."
+            ) from None
+        return Lint(project, wanted, configured_versions(versions), models, rows).run()
 
     # -- running ----------------------------------------------------------------------------------
 

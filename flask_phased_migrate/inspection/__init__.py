@@ -16,26 +16,28 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from inspect import Parameter
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import alembic.context
 import alembic.op
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.operations import BatchOperations, MigrateOperation, Operations
-from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, DropIndexOp
+from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, DropIndexOp, ExecuteSQLOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from alembic.util import load_python_file
 from sqlalchemy.orm import Session
 
+from ..assurances import current_assurances
 from ..errors import MigrateError
 from ..footprint import NOTHING, Footprint, opaque, union, whole
 from ..graph import Graph, Revision
 from ..operations import BodyRunner, running_line
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
+from .observation import Observation, Seen
 from .reading import read_construct, read_new_table, read_operation
 
 _WORKS_ITSELF = "it works with the database itself"
@@ -51,7 +53,7 @@ class Inspector:
     """Tells what steps touch; each is looked at once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Step, str], Footprint] = {}
+        self._known: dict[tuple[Step, str], tuple[Footprint, Observation]] = {}
 
     def footprint(
         self,
@@ -67,13 +69,35 @@ class Inspector:
         :param dialect_name: SQLAlchemy's name of the bind's engine; its driver need not be installed.
         :param environment: what ``alembic.context`` has for the body; without, the body cannot use it.
         """
+        return self._look(step, graph, phases, dialect_name, environment)[0]
+
+    def observe(
+        self,
+        step: Step,
+        graph: Graph,
+        phases: Phases,
+        dialect_name: str,
+        *,
+        environment: tuple[Config, ScriptDirectory] | None = None,
+    ) -> Observation:
+        """Return what the upgrade of a step does, operation by operation; parameters as :meth:`footprint`."""
+        return self._look(step, graph, phases, dialect_name, environment)[1]
+
+    def _look(
+        self,
+        step: Step,
+        graph: Graph,
+        phases: Phases,
+        dialect_name: str,
+        environment: tuple[Config, ScriptDirectory] | None,
+    ) -> tuple[Footprint, Observation]:
         key = (step, dialect_name)
         if key not in self._known:
             notes = _Notes(graph[step.revision].path)
             with _noted(notes), _on_paper(notes):
                 body = _body_of(step, graph[step.revision], phases)
                 _run(body, step.bind, _paper_context(dialect_name, environment), notes, environment)
-            self._known[key] = notes.footprint
+            self._known[key] = (notes.footprint, Observation(tuple(notes.seen)))
         return self._known[key]
 
 
@@ -97,6 +121,7 @@ def _run(
         for given in (offered, {}) if is_optional else (offered,):
             with _noted(notes):
                 _Recorder(operations, paper, notes).run(body, given)
+            notes.is_repeated = True
 
 
 @contextmanager
@@ -119,11 +144,19 @@ def _body_of(step: Step, revision: Revision, phases: Phases) -> Body:
 
 
 class _Notes:
-    """What a body was seen to touch. ``path`` is the revision file, for the places of what is opaque."""
+    """What a body was seen to touch and to do.
+
+    ``path`` is the revision file, for the places; what is seen while the body ``is_repeated`` was seen before.
+    """
 
     def __init__(self, path: str) -> None:
         self.path = path
+        self.seen: list[Seen] = []
+        self.is_repeated = False
         self._found: list[Footprint] = []
+        self._transaction = 1
+        self._in_autocommit = False
+        self._in_batch = False
 
     @property
     def footprint(self) -> Footprint:
@@ -142,15 +175,51 @@ class _Notes:
         if isinstance(error, DatabaseWanted):
             return
         line = next((at.lineno for at in reversed(traceback.extract_tb(error.__traceback__)) if self._is_in(at)), None)
-        reason = " ".join(str(error).split())
-        self._found.append(opaque(f"{self._where(line)}on paper it ends with {type(error).__name__}: {reason}"))
+        reason = f"on paper it ends with {type(error).__name__}: {' '.join(str(error).split())}"
+        self._found.append(opaque(f"{self._where(line)}{reason}"))
+        if not self.is_repeated:
+            self.seen.append(Seen("error", reason, line, self._transaction, self._in_autocommit))
+
+    def see(self, kind: Literal["operation", "table", "copy", "read"], what: Any = None) -> None:
+        """Note something that the body does."""
+        if self.is_repeated:
+            return
+        if self._in_autocommit:
+            self._transaction += 1
+        line = running_line(self.path) if self.path else None
+        place = (line, self._transaction, self._in_autocommit, self._in_batch)
+        self.seen.append(Seen(kind, what, *place, current_assurances()))
+
+    @contextmanager
+    def autocommit(self) -> Iterator[None]:
+        """Note that what the block does is committed one by one; what came before it, with its beginning."""
+        before, self._in_autocommit = self._in_autocommit, True
+        try:
+            yield
+        finally:
+            self._in_autocommit = before
+            self._transaction += 1
+
+    @contextmanager
+    def batch(self) -> Iterator[None]:
+        """Note that what the block does is one batch."""
+        before, self._in_batch = self._in_batch, True
+        try:
+            yield
+        finally:
+            self._in_batch = before
+
+    def read(self) -> None:
+        """Note that the body asks a database."""
+        self.add(opaque(_WORKS_ITSELF))
+        self.see("read")
 
     def wanted(self, *_arguments: Any, **_options: Any) -> Any:
         """Note that the body asks a database.
 
         :raises DatabaseWanted: always.
         """
-        self.add(opaque(_WORKS_ITSELF))
+        self.read()
         raise DatabaseWanted("A body that is looked at on paper has no database.")
 
     def _is_in(self, at: traceback.FrameSummary) -> bool:
@@ -183,7 +252,7 @@ def _without_databases(notes: _Notes) -> Iterator[None]:
     def note(*_arguments: Any) -> None:
         # Refusing here would close the connection, and with it a database in memory.
         if threading.get_ident() == thread:
-            notes.add(opaque(_WORKS_ITSELF))
+            notes.read()
 
     listening = [
         *((sa.Engine, name, refuse) for name in ("do_connect", "before_cursor_execute", "commit")),
@@ -264,6 +333,7 @@ def _caught(context: MigrationContext, notes: _Notes) -> Iterator[None]:
     """Note what is executed past the operations, at the one place where Alembic compiles a statement."""
 
     def execute(construct: Any, *_arguments: Any, **_options: Any) -> None:
+        notes.see("operation", ExecuteSQLOp(construct))
         notes.add(read_construct(construct, context.dialect))
 
     own: dict[str, Callable[..., None]] = {"_exec": execute, "static_output": lambda _text: None}
@@ -281,6 +351,16 @@ class _PaperBind:
     def __init__(self, dialect: Any, notes: _Notes) -> None:
         self.dialect = dialect
         self._notes = notes
+
+    def execute(self, statement: Any, *_arguments: Any, **_options: Any) -> Any:
+        """Note what is executed; what it gives cannot be known, so that the body ends here.
+
+        :raises DatabaseWanted: always.
+        """
+        self._notes.see("operation", ExecuteSQLOp(statement))
+        return self._notes.wanted()
+
+    exec_driver_sql = execute
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -303,8 +383,8 @@ class _PaperContext:
         return getattr(self._context, name)
 
     def autocommit_block(self) -> AbstractContextManager[None]:
-        """Enter nothing."""
-        return nullcontext()
+        """Enter a block whose statements are committed one by one."""
+        return self._notes.autocommit()
 
     def begin_transaction(self, *_arguments: Any, **_options: Any) -> AbstractContextManager[None]:
         """Begin nothing."""
@@ -312,6 +392,7 @@ class _PaperContext:
 
     def execute(self, construct: Any, *_arguments: Any, **_options: Any) -> None:
         """Note what a statement touches."""
+        self._notes.see("operation", ExecuteSQLOp(construct))
         self._notes.add(read_construct(construct, self._context.dialect))
 
 
@@ -328,11 +409,13 @@ class _Recorder(BodyRunner):
         context = self.operations.migration_context
         if isinstance(operation, CreateTableOp):
             table = operation.to_table(context)
+            self._notes.see("table", table)
             self._notes.add(read_new_table(table, context))
             return table
         found = read_operation(operation, context)
         if found is None:
             return super().perform(operation)
+        self._notes.see("operation", operation)
         self._notes.add(found)
         return None
 
@@ -359,9 +442,12 @@ class _Recorder(BodyRunner):
             return self.perform(operation)
 
         vars(batch).update(invoke=invoke, get_bind=self.read_bind, get_context=self.read_context)
-        yield batch
+        with self._notes.batch():
+            yield batch
         in_place = all(isinstance(operation, _IN_PLACE) for operation in done)
         copies = recreate == "always" or (recreate == "auto" and self._copies_tables and not in_place)
+        if copies and (done or recreate == "always"):
+            self._notes.see("copy", (table_name, schema))
         if copies and (copy_from is not None or partial_reordering or table_args):
             self._notes.add(whole(table_name, schema))
 

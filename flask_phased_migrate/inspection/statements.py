@@ -95,6 +95,37 @@ def read_sql(text: str, dialect_name: str) -> Footprint:
     return found
 
 
+def statements_of(text: str, dialect_name: str) -> Iterator[tuple[str, Sequence[Token]]]:
+    """Yield each statement of a text with its tokens; of a word whose rest the tokenizer keeps whole, those too.
+
+    :raises SqlglotError: if the text cannot be taken apart.
+    """
+    dialect = _DIALECTS.get(dialect_name)
+    with quiet_parser():
+        for piece in _pieces(text, dialect):
+            first, rest = piece.tokens[0], piece.tokens[1:]
+            inner = piece.text[first.end - first.start + 1 :]
+            is_kept = len(rest) == 1 and rest[0].token_type is TokenType.STRING and inner.lstrip()[:1] not in "'\""
+            if is_kept:
+                yield piece.text, [first, *sqlglot.tokenize(inner, read=dialect)]
+            else:
+                yield piece.text, piece.tokens
+
+
+def parse_statement(text: str, dialect_name: str) -> exp.Expr:
+    """Return the syntax tree of one statement.
+
+    :raises SqlglotError: if it cannot be parsed.
+    """
+    with quiet_parser():
+        return sqlglot.parse_one(text, read=_DIALECTS.get(dialect_name))
+
+
+def word_of(token: Token) -> str:
+    """Return a token as a keyword in capitals; "" for a quoted name or a string."""
+    return _word(token)
+
+
 def _read_safely(piece: _Piece) -> Footprint:
     try:
         return _read_piece(piece)

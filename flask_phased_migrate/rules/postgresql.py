@@ -1,0 +1,551 @@
+"""Rules of PostgreSQL: locks and rewrites, as measured on PostgreSQL 15 and told by its documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+
+from . import recipes
+from .changes import (
+    AddColumn,
+    AddConstraint,
+    AddEnumValue,
+    AttachPartition,
+    Change,
+    ChangeType,
+    ConstrainDomain,
+    CopyTable,
+    CreateIndex,
+    CreateTable,
+    DetachPartition,
+    DropColumn,
+    DropConstraint,
+    DropIndex,
+    DropNotNull,
+    Maintain,
+    RenameColumn,
+    RenameTable,
+    SetDefault,
+    SetNotNull,
+    SetSetting,
+    TableOption,
+    ValidateConstraint,
+    WriteRows,
+)
+from .situation import Check, Looks, Problem, Situation
+from .types import cost_on_postgresql, split_type
+
+Problems = Iterator[Problem]
+
+_ALL = "ACCESS EXCLUSIVE, which keeps everybody from reading and writing it"
+_STRONG: dict[type[Change], str] = {
+    **dict.fromkeys(
+        (
+            *(AddColumn, DropColumn, RenameColumn, RenameTable, ChangeType, SetNotNull, DropNotNull, SetDefault),
+            *(AddConstraint, DropConstraint, DropIndex, TableOption, Maintain),
+        ),
+        "ACCESS EXCLUSIVE",
+    ),
+    CreateIndex: "SHARE",
+    AttachPartition: "ACCESS EXCLUSIVE",
+}
+
+
+def lock_of(change: Change) -> str | None:
+    """Return the lock that a change keeps on its table until the transaction ends, None for one nobody waits for."""
+    if isinstance(change, AddConstraint) and change.kind == "foreign key":
+        return "SHARE ROW EXCLUSIVE"
+    if isinstance(change, (CreateIndex, DropIndex, Maintain)) and change.concurrently:
+        return None
+    return _STRONG.get(type(change))
+
+
+# -- columns ------------------------------------------------------------------------------------------
+
+
+def _add_column_default(change: AddColumn, at: Situation) -> Problems:
+    column, name = change.column, f"{change.table}.{change.column.name}"
+    kind = column.default.kind if column.default is not None else "none"
+    old_server = not at.target.at_least(11) and kind in ("constant", "stable")
+    if kind not in ("volatile", "unknown") and not old_server:
+        return
+    if kind == "volatile":
+        why = f"the default {column.default.text if column.default else ''} is worked out for each row, so "
+    elif kind == "unknown":
+        why = "the default may be worked out for each row; then "
+    else:
+        why = "below PostgreSQL 11, "
+    yield Problem(
+        "warning" if kind == "unknown" else "error",
+        f"ADD COLUMN {name}: {why}the whole table{at.rows_of(change.table)} and its indexes are written anew under "
+        f"{_ALL}. Add the column without the default, set the default, fill the rows in batches.",
+        _fill_later(change, at),
+    )
+
+
+def _fill_later(change: AddColumn, at: Situation) -> str:
+    column, table = change.column, recipes.quoted(change.table.table)
+    schema = recipes.schema_of(change.table)
+    made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)})"
+    text = column.default.text if column.default is not None and column.default.fills else "..."
+    default = recipes.alter(change.table, column.name, f"server_default=sa.text({recipes.quoted(text)})")
+    return recipes.in_phase(at, at.early, [f"op.add_column({table}, {made}{schema})", default])
+
+
+def _numbers_itself(change: AddColumn, at: Situation) -> Problems:
+    if change.column.numbers_itself:
+        sequence = f"{change.table.table}_{change.column.name}_seq"
+        table = recipes.table_sql(at, change.table)
+        column = recipes.identifier(at, change.column.name)
+        add = f"op.add_column({recipes.quoted(change.table.table)}, sa.Column({recipes.quoted(change.column.name)}, "
+        lines = [
+            f"{add}sa.BigInteger()){recipes.schema_of(change.table)})",
+            recipes.execute(f"CREATE SEQUENCE {sequence} OWNED BY {table}.{column}"),
+            recipes.execute(f"ALTER TABLE {table} ALTER COLUMN {column} SET DEFAULT nextval('{sequence}')"),
+        ]
+        yield Problem(
+            "error",
+            f"ADD COLUMN {change.table}.{change.column.name}: to number the rows, the whole table is written anew "
+            f"under {_ALL}{at.rows_of(change.table)}. Add a plain column with a sequence of its own, then number the "
+            "rows in batches.",
+            recipes.in_phase(at, at.early, lines),
+        )
+
+
+def _stored(change: AddColumn, at: Situation) -> Problems:
+    if change.column.generated == "stored":
+        name = f"{change.table}.{change.column.name}"
+        virtual = " PostgreSQL 18 has VIRTUAL columns, which cost nothing." if at.target.at_least(18) else ""
+        made = f"sa.Column({recipes.quoted(change.column.name)}, sa.{recipes.sa_type(change.column.type_)})"
+        add = f"op.add_column({recipes.quoted(change.table.table)}, {made}{recipes.schema_of(change.table)})"
+        yield Problem(
+            "error",
+            f"ADD COLUMN {name} GENERATED STORED: the whole table is written anew under {_ALL}"
+            f"{at.rows_of(change.table)}.{virtual} Add a plain column that the code or a trigger fills.",
+            recipes.in_phase(at, at.early, [add]),
+        )
+
+
+def _json(change: AddColumn | CreateTable, _at: Situation) -> Problems:
+    columns = change.columns if isinstance(change, CreateTable) else (change.column,)
+    for column in columns:
+        if split_type(column.type_)[0] == "JSON":
+            yield Problem(
+                "warning",
+                f"{change.table}.{column.name} is json, which has no '=': SELECT DISTINCT and GROUP BY fail on it, and "
+                "no index can be made of it.",
+                f"sa.Column({recipes.quoted(column.name)}, postgresql.JSONB())"
+                "   # from sqlalchemy.dialects import postgresql",
+            )
+
+
+def not_null_lines(change: SetNotNull, at: Situation) -> list[str]:
+    """Return the operations that set NOT NULL without a scan under a strong lock."""
+    table, column = change.table, change.column
+    name = f"{table.table}_{column}_not_null"
+    lines = [
+        recipes.check(table, name, f"{recipes.identifier(at, column)} IS NOT NULL", not_valid=True),
+        *recipes.by_itself(recipes.validate(at, table, name)),
+    ]
+    if at.target.at_least(12):
+        schema = recipes.schema_of(table)
+        lines.append(recipes.alter(table, column, "nullable=False"))
+        constraint = f"{recipes.quoted(name)}, {recipes.quoted(table.table)}"
+        lines.append(f'op.drop_constraint({constraint}, type_="check"{schema})')
+    return lines
+
+
+def _set_not_null(change: SetNotNull, at: Situation) -> Problems:
+    proved = at.schema.is_never_null(change.table, change.column)
+    if proved and at.target.at_least(12):
+        return
+    keep = "" if at.target.at_least(12) else " Below PostgreSQL 12 the constraint stays in the place of NOT NULL."
+    yield Problem(
+        "error",
+        f"SET NOT NULL on {change.table}.{change.column} reads the whole table{at.rows_of(change.table)} under {_ALL}. "
+        f"Let a CHECK that is validated by itself prove it first: then nothing is read.{keep}",
+        recipes.in_phase(at, at.late, not_null_lines(change, at)),
+    )
+
+
+def _change_type(change: ChangeType, at: Situation) -> Problems:
+    known = at.schema.column(change.table, change.column)
+    old = change.old or (known.type_ if known is not None else "")
+    cost = cost_on_postgresql(old, change.new)
+    name = f"{change.table}.{change.column}"
+    if cost == "none":
+        return
+    if cost == "time zone":
+        yield Problem(
+            "warning",
+            f"{name}: {old} to {change.new} costs nothing only where the session's time zone is UTC; elsewhere the "
+            f"whole table is written anew under {_ALL}.",
+            recipes.execute("SET LOCAL timezone = 'UTC'"),
+        )
+        return
+    why = f"from {old} to {change.new}" if old else f"to {change.new}, from a type that the revision does not say"
+    sure = "the whole table is" if cost == "rewrite" else "the whole table may be"
+    yield Problem(
+        "error" if cost == "rewrite" else "warning",
+        f"{name} {why}: {sure} written anew{at.rows_of(change.table)} under {_ALL}, and so is every table that a "
+        "foreign key ties to the column. Add a new column, keep it in step, fill it in batches, and drop the old one "
+        "in a later phase.",
+        _new_column(change, at) if old else f"existing_type=sa.{recipes.sa_type('')}",
+    )
+
+
+def _new_column(change: ChangeType, at: Situation) -> str:
+    name = f"{change.column}_new"
+    made = f"sa.Column({recipes.quoted(name)}, sa.{recipes.sa_type(change.new)})"
+    schema = recipes.schema_of(change.table)
+    table = recipes.quoted(change.table.table)
+    return recipes.joined(
+        recipes.in_phase(at, at.early, [f"op.add_column({table}, {made}{schema})"])
+        + f"\n    # the code writes both from now on; fill {name} in batches",
+        recipes.in_phase(
+            at, at.phases.names[-1], [f"op.drop_column({table}, {recipes.quoted(change.column)}{schema})"]
+        ),
+    )
+
+
+# -- indexes and constraints ----------------------------------------------------------------------------
+
+
+def _create_index(change: CreateIndex, at: Situation) -> Problems:
+    if not change.concurrently:
+        yield Problem(
+            "error",
+            f"CREATE INDEX {change.name} keeps everybody from writing to {change.table}{at.rows_of(change.table)} "
+            "(lock SHARE) until it is built. Build it concurrently, by itself.",
+            "\n".join(recipes.by_itself(recipes.create_index(change, concurrently=True))),
+        )
+
+
+def _concurrently(change: CreateIndex | DropIndex | Maintain | DetachPartition, at: Situation) -> Problems:
+    if change.concurrently and not at.act.autocommit:
+        line = "..."
+        if isinstance(change, CreateIndex):
+            line = recipes.create_index(change, concurrently=True)
+        elif isinstance(change, DropIndex):
+            line = _drop_index_line(change)
+        yield Problem(
+            "error",
+            "What runs CONCURRENTLY cannot be inside a transaction, which each step is: the server refuses it. Put it "
+            "into an autocommit block.",
+            "\n".join(recipes.by_itself(line)),
+        )
+
+
+def _kept_invalid(change: CreateIndex, _at: Situation) -> Problems:
+    if change.concurrently and change.if_not_exists:
+        drop = DropIndex(change.table, change.name, concurrently=True)
+        line = f"{_drop_index_line(drop)[:-1]}, if_exists=True)"
+        yield Problem(
+            "warning",
+            f"If an earlier try to build {change.name} failed, it left an INVALID index of that name, and IF NOT "
+            "EXISTS keeps it without a word: nothing uses it. Drop what is there first.",
+            "\n".join(recipes.by_itself(line, recipes.create_index(change, concurrently=True))),
+        )
+
+
+def _corrupting(change: CreateIndex | Maintain, at: Situation) -> Problems:
+    version = at.target.version
+    if change.concurrently and version is not None and (14, 0) <= version < (14, 4):
+        yield Problem(
+            "error",
+            "PostgreSQL 14.0 to 14.3 may leave rows out of an index that is built CONCURRENTLY. Update the server to "
+            "14.4 first.",
+            'MIGRATE_TARGET_VERSION = "14.4"   # when the server is updated',
+        )
+
+
+def _drop_index_line(change: DropIndex) -> str:
+    table = f", table_name={recipes.quoted(change.table.table)}" if change.table.table else ""
+    schema = recipes.schema_of(change.table)
+    return f"op.drop_index({recipes.quoted(change.name)}{table}, postgresql_concurrently=True{schema})"
+
+
+def _drop_index(change: DropIndex, at: Situation) -> Problems:
+    known = at.schema.table_of_index(change.name)
+    if change.concurrently or (known is not None and known in at.schema.new_tables):
+        return
+    yield Problem(
+        "warning",
+        f"DROP INDEX {change.name} takes ACCESS EXCLUSIVE on the table too: for a moment, once it got the lock, but "
+        "everybody queues behind it while it waits. Drop it concurrently, by itself.",
+        "\n".join(recipes.by_itself(_drop_index_line(change))),
+    )
+
+
+def _of_kind(kind: str, look: Looks) -> Looks:
+    """Return a check of constraints of one kind."""
+
+    def look_at(change: AddConstraint, at: Situation) -> Iterable[Problem]:
+        return look(change, at) if change.kind == kind else ()
+
+    return look_at
+
+
+def _unique(change: AddConstraint, at: Situation) -> Problems:
+    if change.using_index:
+        return
+    word = "UNIQUE" if change.kind == "unique" else "PRIMARY KEY"
+    name = change.name or f"{change.table.table}_{'_'.join(change.columns)}_{'key' if word == 'UNIQUE' else 'pkey'}"
+    index = CreateIndex(change.table, name, change.columns, unique=True)
+    sql = f"ALTER TABLE {recipes.table_sql(at, change.table)} ADD CONSTRAINT {recipes.identifier(at, name)} {word} "
+    sql += f"USING INDEX {recipes.identifier(at, name)}"
+    lines = [*recipes.by_itself(recipes.create_index(index, concurrently=True)), recipes.execute(sql)]
+    yield Problem(
+        "error",
+        f"ADD {word} on {change.table}{at.rows_of(change.table)} builds its index under {_ALL}. Build the index "
+        "concurrently first, then make the constraint of it.",
+        recipes.in_phase(at, at.late, lines),
+    )
+
+
+def _foreign_key(change: AddConstraint, at: Situation) -> Problems:
+    if change.kind != "foreign key":
+        return
+    name = change.name or f"{change.table.table}_{'_'.join(change.columns)}_fkey"
+    if not change.not_valid:
+        yield Problem(
+            "error",
+            f"ADD FOREIGN KEY {change.name} reads all of {change.table}{at.rows_of(change.table)} while nobody can "
+            f"write to it or to {change.referent} (lock SHARE ROW EXCLUSIVE on both). Add it NOT VALID, and validate "
+            "it by itself.",
+            recipes.in_phase(
+                at,
+                at.late,
+                [
+                    recipes.foreign_key(replace(change, name=name), not_valid=True),
+                    *recipes.by_itself(recipes.validate(at, change.table, name)),
+                ],
+            ),
+        )
+
+
+def _several_keys(change: AddConstraint, at: Situation) -> Problems:
+    if change.kind != "foreign key" or at.act.autocommit:
+        return
+    others = [act.change for act in at.before if isinstance(act.change, AddConstraint)]
+    held = {str(other.referent) for other in others if other.kind == "foreign key" and not at.is_idle(other.table)}
+    if held and held != {str(change.referent)}:
+        yield Problem(
+            "warning",
+            f"This transaction has locked {', '.join(sorted(held))} for another foreign key, and keeps that until it "
+            f"ends, while it waits for {change.referent}. Give each foreign key a transaction of its own.",
+            "\n".join(recipes.by_itself(recipes.foreign_key(change, not_valid=True))),
+        )
+
+
+def _drop_key(change: DropConstraint, _at: Situation) -> Problems:
+    if change.kind == "foreign key":
+        schema = recipes.schema_of(change.table)
+        words = f"{recipes.quoted(change.name)}, {recipes.quoted(change.table.table)}"
+        yield Problem(
+            "info",
+            f"DROP CONSTRAINT {change.name} takes ACCESS EXCLUSIVE on {change.table} and on the table that it refers "
+            "to, for a moment. By itself it keeps neither while something else runs.",
+            "\n".join(recipes.by_itself(f'op.drop_constraint({words}, type_="foreignkey"{schema})')),
+        )
+
+
+def _check(change: AddConstraint, at: Situation) -> Problems:
+    if change.kind == "check" and not change.not_valid:
+        name = change.name or f"{change.table.table}_check"
+        lines = [
+            recipes.check(change.table, name, change.text or "...", not_valid=True),
+            *recipes.by_itself(recipes.validate(at, change.table, name)),
+        ]
+        yield Problem(
+            "error",
+            f"ADD CHECK {change.name} reads all of {change.table}{at.rows_of(change.table)} under {_ALL}. Add it NOT "
+            "VALID, and validate it by itself.",
+            recipes.in_phase(at, at.late, lines),
+        )
+
+
+def _exclude(change: AddConstraint, at: Situation) -> Problems:
+    if change.kind in ("exclude", "unknown"):
+        what = "An EXCLUDE constraint" if change.kind == "exclude" else "A constraint of a kind that is not known"
+        yield Problem(
+            "error" if change.kind == "exclude" else "warning",
+            f"{what} on {change.table}{at.rows_of(change.table)} builds its index under {_ALL}, and can neither be "
+            "NOT VALID nor be made of an index. Make it with a new table, or at a time when nobody works.",
+            'with assured("exclude-constraint", reason="the table is small because ..."):\n    ...',
+        )
+
+
+def _scan_under_lock(change: ValidateConstraint, at: Situation) -> Problems:
+    held = _held(change, at)
+    if held is not None:
+        yield Problem(
+            "error",
+            f"VALIDATE CONSTRAINT {change.name} reads all of {change.table}{at.rows_of(change.table)} while its "
+            f"transaction keeps {held} on it from an operation before. Validate in a transaction of its own.",
+            "\n".join(recipes.by_itself(recipes.validate(at, change.table, change.name))),
+        )
+
+
+def _held(change: Change, at: Situation) -> str | None:
+    """Return the lock that the transaction keeps on the table of a change, None for none that others notice."""
+    locks = [lock_of(act.change) for act in at.before if act.change.table.key == change.table.key]
+    return next((lock for lock in ("ACCESS EXCLUSIVE", "SHARE ROW EXCLUSIVE", "SHARE") if lock in locks), None)
+
+
+def _write_under_lock(change: WriteRows, at: Situation) -> Problems:
+    held = None if change.is_bounded else _held(change, at)
+    if held is not None:
+        yield Problem(
+            "error",
+            f"{change.kind.upper()} of {change.table}{at.rows_of(change.table)} goes through its rows while its "
+            f"transaction keeps {held} on it from an operation before. Change the rows in a later phase, in batches.",
+            batches(change, at),
+        )
+
+
+def batches(change: WriteRows, at: Situation) -> str:
+    """Return the loop that changes rows in batches, each committed by itself."""
+    table = recipes.table_sql(at, change.table)
+    some = f"WHERE id IN (SELECT id FROM {table} WHERE ... LIMIT 1000)"
+    if at.target.is_mysql:
+        # MySQL has no LIMIT in a subquery, and one in UPDATE and DELETE.
+        some = "WHERE ... LIMIT 1000"
+    verb = f"UPDATE {table} SET ..." if change.kind != "delete" else f"DELETE FROM {table}"
+    block = recipes.by_itself(
+        f'batch = sa.text("{verb} {some}")', "while op.get_bind().execute(batch).rowcount:", "    pass"
+    )
+    return recipes.assured("opaque", "batches of 1000 rows, each committed by itself", *block)
+
+
+# -- the rest -------------------------------------------------------------------------------------------
+
+
+def _enum(change: AddEnumValue, at: Situation) -> Problems:
+    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS '{change.value}'"
+    rewrite = "\n".join(recipes.by_itself(recipes.execute(sql)))
+    if at.act.autocommit:
+        return
+    if not at.target.at_least(12):
+        yield Problem("error", "Below PostgreSQL 12, ALTER TYPE ADD VALUE is refused inside a transaction.", rewrite)
+    elif any(isinstance(act.change, WriteRows) and change.value in act.change.values for act in at.after):
+        yield Problem(
+            "error",
+            f"'{change.value}' is used in the transaction that adds it to {change.table}: the server refuses that "
+            "until it is committed.",
+            rewrite,
+        )
+
+
+def _domain(change: ConstrainDomain, at: Situation) -> Problems:
+    if not change.not_valid:
+        sql = f"ALTER DOMAIN {recipes.table_sql(at, change.table)} ADD CONSTRAINT NAME CHECK (...) NOT VALID"
+        yield Problem(
+            "error",
+            f"A constraint on the domain {change.table} reads every table that has a column of it, and keeps others "
+            "from writing to them all. Give the columns CHECK constraints, or add it NOT VALID.",
+            recipes.execute(sql),
+        )
+
+
+def _maintain(change: Maintain, at: Situation) -> Problems:
+    if change.concurrently:
+        return
+    table = recipes.table_sql(at, change.table)
+    is_reindex = change.word.startswith("REINDEX")
+    kind = change.word.removeprefix("REINDEX ")
+    rewrite = (
+        "\n".join(recipes.by_itself(recipes.execute(f"REINDEX {kind} CONCURRENTLY {table}")))
+        if is_reindex and at.target.at_least(12)
+        else f"# by hand, at a time when nobody works, or with pg_repack:\n# {change.word} {table}"
+    )
+    what = "keeps others from writing, and from reading by the index" if is_reindex else f"is done under {_ALL}"
+    yield Problem("error", f"{change.word} of {change.table}{at.rows_of(change.table)} {what}.", rewrite)
+
+
+def _option(change: TableOption, at: Situation) -> Problems:
+    if change.kind == "tablespace":
+        yield Problem(
+            "error",
+            f"SET TABLESPACE copies all of {change.table}{at.rows_of(change.table)} under {_ALL}.",
+            "# by hand, at a time when nobody works, or with pg_repack --tablespace",
+        )
+
+
+def _detach(change: DetachPartition, at: Situation) -> Problems:
+    if not change.concurrently:
+        table, partition = recipes.table_sql(at, change.table), recipes.table_sql(at, change.partition)
+        sql = f"ALTER TABLE {table} DETACH PARTITION {partition} CONCURRENTLY"
+        later = "" if at.target.at_least(14) else " (PostgreSQL 14 and later)"
+        yield Problem(
+            "warning",
+            f"DETACH PARTITION takes ACCESS EXCLUSIVE on {change.table}: everybody queues behind it while it waits. "
+            f"Detach it concurrently{later}.",
+            "\n".join(recipes.by_itself(recipes.execute(sql))),
+        )
+
+
+def _attach(change: AttachPartition, at: Situation) -> Problems:
+    if not at.is_idle(change.partition):
+        yield Problem(
+            "warning",
+            f"ATTACH PARTITION reads all of {change.partition} under ACCESS EXCLUSIVE on it, unless a validated CHECK "
+            "says the same as its bounds.",
+            "\n".join(
+                [
+                    recipes.check(change.partition, "NAME", "... the bounds ...", not_valid=True),
+                    *recipes.by_itself(recipes.validate(at, change.partition, "NAME")),
+                ]
+            ),
+        )
+
+
+def _no_timeout(change: SetSetting, _at: Situation) -> Problems:
+    if change.table.table == "lock_timeout" and change.value.strip("'\" ").rstrip("ms").strip() == "0":
+        yield Problem(
+            "warning",
+            "Without a lock timeout, what waits for a lock keeps everybody waiting who comes after it. The tool sets "
+            "one, and tries again: leave it.",
+            "MIGRATE_LOCK_TIMEOUT = 2   # seconds, in the configuration; or: flask db upgrade --lock-timeout 5",
+        )
+
+
+def _copy(change: CopyTable, at: Situation) -> Problems:
+    yield Problem(
+        "error",
+        f'recreate="always" copies {change.table}{at.rows_of(change.table)} into a new table: what others write '
+        "meanwhile is lost or waits. Leave it out.",
+        f'with op.batch_alter_table({recipes.quoted(change.table.table)}, recreate="never") as batch_op:\n    ...',
+    )
+
+
+CHECKS = (
+    Check("volatile-default", (AddColumn,), _add_column_default, "idle"),
+    Check("self-numbering-column", (AddColumn,), _numbers_itself, "idle"),
+    Check("stored-column", (AddColumn,), _stored, "idle"),
+    Check("json-column", (AddColumn, CreateTable), _json),
+    Check("set-not-null", (SetNotNull,), _set_not_null, "idle"),
+    Check("change-type", (ChangeType,), _change_type, "idle"),
+    Check("concurrently-in-transaction", (CreateIndex, DropIndex, Maintain, DetachPartition), _concurrently),
+    Check("corrupting-index-build", (CreateIndex, Maintain), _corrupting, "new"),
+    Check("create-index", (CreateIndex,), _create_index, "idle"),
+    Check("invalid-index-kept", (CreateIndex,), _kept_invalid, "new"),
+    Check("drop-index", (DropIndex,), _drop_index, "idle"),
+    Check("unique-constraint", (AddConstraint,), _of_kind("unique", _unique), "idle"),
+    Check("primary-key", (AddConstraint,), _of_kind("primary key", _unique), "idle"),
+    Check("foreign-key", (AddConstraint,), _foreign_key, "idle"),
+    Check("several-foreign-keys", (AddConstraint,), _several_keys, "idle"),
+    Check("drop-foreign-key", (DropConstraint,), _drop_key, "idle"),
+    Check("check-constraint", (AddConstraint,), _check, "idle"),
+    Check("exclude-constraint", (AddConstraint,), _exclude, "idle"),
+    Check("scan-under-lock", (ValidateConstraint,), _scan_under_lock, "idle"),
+    Check("scan-under-lock", (WriteRows,), _write_under_lock, "idle"),
+    Check("enum-value", (AddEnumValue,), _enum),
+    Check("constrain-domain", (ConstrainDomain,), _domain),
+    Check("maintenance", (Maintain,), _maintain, "idle"),
+    Check("table-option", (TableOption,), _option, "idle"),
+    Check("detach-partition", (DetachPartition,), _detach, "idle"),
+    Check("attach-partition", (AttachPartition,), _attach),
+    Check("no-lock-timeout", (SetSetting,), _no_timeout),
+    Check("table-copy", (CopyTable,), _copy, "idle"),
+)

@@ -1,0 +1,140 @@
+"""Code to paste: operations as they are written in a revision, in the phase where they belong."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from .changes import AddConstraint, CreateIndex, Name
+from .situation import Situation
+
+
+def quoted(value: str) -> str:
+    """Return a string as Python has it, in double quotes where that is possible."""
+    return f'"{value}"' if '"' not in value and "\\" not in value else repr(value)
+
+
+def listed(values: Sequence[str]) -> str:
+    """Return a list of strings as Python has it."""
+    return f"[{', '.join(map(quoted, values))}]"
+
+
+def in_phase(at: Situation, phase: str, lines: Sequence[str], *, alone: bool = False) -> str:
+    """Return the part of an upgrade that belongs to a phase; ``alone`` where it is all of a revision's that has no
+    phases yet."""
+    if phase == at.phases.names[0] or (alone and not at.is_phased):
+        head = [f"@phased({quoted(phase)})", "def upgrade():"]
+    else:
+        word = re.sub(r"[^0-9A-Za-z]+", "_", phase)
+        head = [f"@upgrade.phase({quoted(phase)})", f"def upgrade_{word}():"]
+    return "\n".join([*head, *(f"    {line}" if line else "" for line in lines)])
+
+
+def joined(*parts: str) -> str:
+    """Return several parts of an upgrade, one under the other."""
+    return "\n\n\n".join(part for part in parts if part)
+
+
+def by_itself(*lines: str) -> list[str]:
+    """Return lines of code inside an autocommit block: each statement is committed at once."""
+    return ["with op.get_context().autocommit_block():", *(f"    {line}" for line in lines)]
+
+
+def assured(rule: str, reason: str, *lines: str) -> str:
+    """Return lines of code inside an ``assured()``."""
+    return "\n".join([f"with assured({quoted(rule)}, reason={quoted(reason)}):", *(f"    {line}" for line in lines)])
+
+
+def schema_of(table: Name, word: str = "schema") -> str:
+    """Return the argument that names the schema, "" for none."""
+    return "" if table.schema is None else f", {word}={quoted(table.schema)}"
+
+
+def execute(sql: str) -> str:
+    """Return an operation that executes SQL."""
+    return f"op.execute({quoted(sql)})"
+
+
+def identifier(at: Situation, name: str) -> str:
+    """Return a name as SQL has it."""
+    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) is not None
+    mark = "`" if at.target.is_mysql else '"'
+    return name if plain else f"{mark}{name}{mark}"
+
+
+def table_sql(at: Situation, table: Name) -> str:
+    """Return a table's name as SQL has it."""
+    names = [table.table] if table.schema is None else [table.schema, table.table]
+    return ".".join(identifier(at, name) for name in names)
+
+
+def create_index(change: CreateIndex, *, concurrently: bool = False, name: str = "", unique: bool | None = None) -> str:
+    """Return the operation that builds an index."""
+    words = [quoted(name or change.name or "ix_NAME"), quoted(change.table.table), listed(change.columns or ["..."])]
+    if change.unique if unique is None else unique:
+        words.append("unique=True")
+    if change.where:
+        words.append(f"postgresql_where=sa.text({quoted(change.where)})")
+    if concurrently:
+        words.append("postgresql_concurrently=True")
+    return f"op.create_index({', '.join(words)}{schema_of(change.table)})"
+
+
+def foreign_key(change: AddConstraint, *, not_valid: bool) -> str:
+    """Return the operation that adds a foreign key."""
+    referent = change.referent or Name("...")
+    words = [
+        quoted(change.name or "fk_NAME"), quoted(change.table.table), quoted(referent.table),
+        listed(change.columns), listed(change.referent_columns or ("id",)),
+    ]  # fmt: skip
+    if not_valid:
+        words.append("postgresql_not_valid=True")
+    schemas = schema_of(change.table, "source_schema") + schema_of(referent, "referent_schema")
+    return f"op.create_foreign_key({', '.join(words)}{schemas})"
+
+
+def check(table: Name, name: str, text: str, *, not_valid: bool) -> str:
+    """Return the operation that adds a CHECK constraint."""
+    option = ", postgresql_not_valid=True" if not_valid else ""
+    return (
+        f"op.create_check_constraint({quoted(name)}, {quoted(table.table)}, {quoted(text)}{option}{schema_of(table)})"
+    )
+
+
+def unique(change: AddConstraint) -> str:
+    """Return the operation that adds a unique constraint."""
+    words = f"{quoted(change.name or 'uq_NAME')}, {quoted(change.table.table)}, {listed(change.columns)}"
+    return f"op.create_unique_constraint({words}{schema_of(change.table)})"
+
+
+def constraint(change: AddConstraint) -> str:
+    """Return the operation that adds a constraint, "..." for a kind that Alembic has none for."""
+    if change.kind == "foreign key":
+        return foreign_key(change, not_valid=change.not_valid)
+    if change.kind == "check":
+        return check(change.table, change.name or "ck_NAME", change.text, not_valid=change.not_valid)
+    return unique(change) if change.kind == "unique" and change.columns else "..."
+
+
+def validate(at: Situation, table: Name, name: str) -> str:
+    """Return the operation that checks a constraint against the rows that there are."""
+    return execute(f"ALTER TABLE {table_sql(at, table)} VALIDATE CONSTRAINT {identifier(at, name)}")
+
+
+def alter(table: Name, column: str, option: str) -> str:
+    """Return the operation that alters a column."""
+    return f"op.alter_column({quoted(table.table)}, {quoted(column)}, {option}{schema_of(table)})"
+
+
+def existing_type(at: Situation, type_: str) -> str:
+    """Return the argument with the type that MySQL wants to have repeated, "" elsewhere."""
+    return f", existing_type=sa.{sa_type(type_)}" if at.target.is_mysql else ""
+
+
+def sa_type(type_: str) -> str:
+    """Return the type as SQLAlchemy has it, for code that is pasted; the engine's name in capitals."""
+    if not type_:
+        return "String(...)"
+    name, bracket, rest = type_.partition("(")
+    word = name.strip().split(" ")[0]
+    return f"{word}({rest}" if bracket and rest.endswith(")") else f"{word}()"

@@ -1,0 +1,211 @@
+"""What is known of the tables at one place of a history: from the statements before it, and from the database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+from .changes import (
+    AddColumn,
+    AddConstraint,
+    Change,
+    ChangeOfColumn,
+    ChangeType,
+    Column,
+    CreateIndex,
+    CreateTable,
+    DropColumn,
+    DropConstraint,
+    DropIndex,
+    DropNotNull,
+    DropTable,
+    Name,
+    RenameColumn,
+    RenameTable,
+    SetDefault,
+    SetNotNull,
+    ValidateConstraint,
+)
+
+ColumnKey = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a database says: its columns by (table, column), how many rows its tables have, and which columns a
+    validated CHECK keeps from being NULL. All names in lower case."""
+
+    columns: Mapping[ColumnKey, Column] = field(default_factory=dict)
+    rows: Mapping[str, int] = field(default_factory=dict)
+    never_null: frozenset[ColumnKey] = frozenset()
+
+
+class Schema:
+    """The tables as far as they are known. Changes are applied one after the other."""
+
+    def __init__(self, facts: Facts | None = None) -> None:
+        self.facts = facts or Facts()
+        self.columns: dict[ColumnKey, Column] = dict(self.facts.columns)
+        self.never_null: set[ColumnKey] = set(self.facts.never_null)
+        self.indexes: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self.primary_keys: dict[str, tuple[str, ...]] = {}
+        self.new_tables: set[str] = set()
+        self.new_columns: set[ColumnKey] = set()
+        self.relaxed: set[ColumnKey] = set()
+        self._checks: dict[tuple[str, str], ColumnKey] = {}
+
+    def forget_new(self) -> None:
+        """Take everything for old from now on: what comes next is run at another time."""
+        self.new_tables.clear()
+        self.new_columns.clear()
+
+    def column(self, table: Name, column: str) -> Column | None:
+        """Return what is known of a column, None if nothing is."""
+        return self.columns.get((table.key, column.casefold()))
+
+    def is_new_table(self, table: Name) -> bool:
+        """Return whether the table is made in the same plan."""
+        return table.key in self.new_tables
+
+    def is_new_column(self, table: Name, column: str) -> bool:
+        """Return whether the column is made in the same plan."""
+        return self.is_new_table(table) or (table.key, column.casefold()) in self.new_columns
+
+    def is_never_null(self, table: Name, column: str) -> bool:
+        """Return whether a validated CHECK keeps the column from being NULL."""
+        return (table.key, column.casefold()) in self.never_null
+
+    def is_indexed(self, table: Name, columns: Collection[str]) -> bool:
+        """Return whether an index is known that begins with these columns, in any order."""
+        wanted = {name.casefold() for name in columns}
+        found = [names for key, names in self.indexes.values() if key == table.key]
+        found += [names for key, names in self.primary_keys.items() if key == table.key]
+        return any({name.casefold() for name in names[: len(wanted)]} == wanted for names in found)
+
+    def table_of_index(self, name: str) -> str | None:
+        """Return in lower case the table of an index that is known, None otherwise."""
+        found = self.indexes.get(name.casefold())
+        return found[0] if found else None
+
+    def apply(self, change: Change) -> None:
+        """Take over what a change does."""
+        table = change.table.key
+        if isinstance(change, CreateTable):
+            self._create(change)
+        elif isinstance(change, DropTable):
+            self._forget_table(table)
+        elif isinstance(change, RenameTable):
+            self._rename_table(table, change.new.key)
+        elif isinstance(change, AddColumn):
+            self.columns[(table, change.column.name.casefold())] = change.column
+            self.new_columns.add((table, change.column.name.casefold()))
+        elif isinstance(change, DropColumn):
+            self._forget_column((table, change.column.casefold()))
+        elif isinstance(change, RenameColumn):
+            self._rename_column(table, change)
+        elif isinstance(change, CreateIndex):
+            self.indexes[change.name.casefold() or f"{table}.{','.join(change.columns)}"] = (table, change.columns)
+        elif isinstance(change, DropIndex):
+            self.indexes.pop(change.name.casefold(), None)
+        elif isinstance(change, (SetNotNull, DropNotNull, SetDefault, ChangeType, ChangeOfColumn)):
+            self._alter(change)
+        elif isinstance(change, (AddConstraint, ValidateConstraint, DropConstraint)):
+            self._constrain(change)
+
+    def _create(self, change: CreateTable) -> None:
+        if change.is_conditional and any(key[0] == change.table.key for key in self.facts.columns):
+            return
+        self._forget_table(change.table.key)
+        self.new_tables.add(change.table.key)
+        for column in change.columns:
+            self.columns[(change.table.key, column.name.casefold())] = column
+        keys = tuple(column.name for column in change.columns if column.is_key)
+        if keys:
+            self.primary_keys[change.table.key] = keys
+        for key in change.keys:
+            self._constrain(key)
+
+    def _forget_table(self, table: str) -> None:
+        self.new_tables.discard(table)
+        self.primary_keys.pop(table, None)
+        for key in [key for key in self.columns if key[0] == table]:
+            self._forget_column(key)
+        self.indexes = {name: found for name, found in self.indexes.items() if found[0] != table}
+
+    def _forget_column(self, key: ColumnKey) -> None:
+        self.columns.pop(key, None)
+        for known in (self.new_columns, self.never_null, self.relaxed):
+            known.discard(key)
+
+    def _rename_table(self, old: str, new: str) -> None:
+        for key in [key for key in self.columns if key[0] == old]:
+            self.columns[(new, key[1])] = self.columns.pop(key)
+        for known in (self.new_columns, self.never_null, self.relaxed):
+            for key in [key for key in known if key[0] == old]:
+                known.discard(key)
+                known.add((new, key[1]))
+        self.indexes = {
+            name: (new if table == old else table, columns) for name, (table, columns) in self.indexes.items()
+        }
+        if old in self.primary_keys:
+            self.primary_keys[new] = self.primary_keys.pop(old)
+        if old in self.new_tables:
+            self.new_tables.discard(old)
+            self.new_tables.add(new)
+
+    def _rename_column(self, table: str, change: RenameColumn) -> None:
+        old, new = (table, change.column.casefold()), (table, change.new.casefold())
+        if old in self.columns:
+            self.columns[new] = replace(self.columns.pop(old), name=change.new)
+        for known in (self.new_columns, self.never_null, self.relaxed):
+            if old in known:
+                known.discard(old)
+                known.add(new)
+
+    def _alter(self, change: SetNotNull | DropNotNull | SetDefault | ChangeType | ChangeOfColumn) -> None:
+        key = (change.table.key, change.column.casefold())
+        known = self.columns.get(key) or Column(change.column, nullable=None, default=None)
+        if isinstance(change, SetNotNull):
+            known = replace(known, nullable=False)
+        elif isinstance(change, DropNotNull):
+            known = replace(known, nullable=True)
+            self.relaxed.add(key)
+        elif isinstance(change, SetDefault):
+            known = replace(known, default=change.default)
+            if change.default.fills:
+                self.relaxed.add(key)
+        elif isinstance(change, ChangeType):
+            known = replace(known, type_=change.new)
+        else:
+            known = replace(change.to, name=change.column)
+        self.columns[key] = known
+
+    def _constrain(self, change: AddConstraint | ValidateConstraint | DropConstraint) -> None:
+        table = change.table.key
+        if isinstance(change, AddConstraint):
+            if change.kind == "unique":
+                self.indexes[change.name.casefold() or f"{table}.{','.join(change.columns)}"] = (table, change.columns)
+            elif change.kind == "primary key" and change.columns:
+                self.primary_keys[table] = change.columns
+            column = never_null_column(change.text) if change.kind == "check" else None
+            if column is not None:
+                self._checks[(table, change.name.casefold())] = (table, column)
+                if not change.not_valid:
+                    self.never_null.add((table, column))
+        elif isinstance(change, ValidateConstraint):
+            known = self._checks.get((table, change.name.casefold()))
+            if known is not None:
+                self.never_null.add(known)
+        else:
+            self.indexes.pop(change.name.casefold(), None)
+            dropped = self._checks.pop((table, change.name.casefold()), None)
+            if dropped is not None:
+                self.never_null.discard(dropped)
+
+
+def never_null_column(text: str) -> str | None:
+    """Return in lower case the column of which a condition says no more than that it is not NULL."""
+    words = text.replace("(", " ").replace(")", " ").split()
+    if [word.upper() for word in words[1:]] != ["IS", "NOT", "NULL"]:
+        return None
+    return words[0].rpartition(".")[2].strip('"`').casefold()
