@@ -234,9 +234,7 @@ CHANGES = [
         account(),
         account(),
     ),
-    Change(
-        "no more unique", tables(Column("login", String(40), unique=True)), tables(LOGIN), account(), account(login="b")
-    ),
+    Change("no more unique", tables(Column("login", String(40), unique=True)), tables(LOGIN), account(), account()),
     Change(
         "no more unique index",
         tables(Column("login", String(40), unique=True, index=True)),
@@ -336,6 +334,8 @@ CHANGES = [
         tables(LOGIN),
         account(color=Color.red),
         account(),
+        (),
+        ["postgresql", "mysql"],
     ),
     Change(
         "enum in two new tables and a column",

@@ -7,12 +7,23 @@ from typing import Any
 from alembic.operations import ops
 
 from ..phases import Phases
+from .engine import unnamed_uniques
 from .enums import enum_changes
 from .script import After, Before, Pieces
 from .split import split
 from .values import Answers, Facts, Name, Question, Questioner
 
-__all__ = ["Answers", "Facts", "Name", "Question", "Questioner", "enum_changes", "phase_token", "split_script"]
+__all__ = [
+    "Answers",
+    "Facts",
+    "Name",
+    "Question",
+    "Questioner",
+    "enum_changes",
+    "phase_token",
+    "split_script",
+    "unnamed_uniques",
+]
 
 
 def phase_token(token: str, phases: Phases, phase: str) -> str:

@@ -7,7 +7,7 @@ Operations"). A clause that a server cannot keep to makes it refuse the statemen
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import sqlalchemy as sa
@@ -92,7 +92,11 @@ class Engine:
             existing.pop("existing_nullable")
         if "modify_server_default" in change:
             existing.pop("existing_server_default", None)
-        return self.alter(ops.AlterColumnOp(table[1], name, schema=table[0], **existing, **change), cost)
+        operation = ops.AlterColumnOp(table[1], name, schema=table[0], **existing, **change)
+        if "postgresql_using" in change and self.name == "postgresql":
+            # Alembic renders no such option.
+            return [Sql(compile_operation(operation, self.facts.dialect))]
+        return self.alter(operation, cost)
 
     # -- rows --------------------------------------------------------------------------------------
 
@@ -154,7 +158,9 @@ class Engine:
         if self.name == "postgresql":
             return [Autocommit([_with_options(operation, postgresql_concurrently=True)])]
         if self.name == "mysql":
-            return [Sql(f"{compile_operation(operation, self.facts.dialect)} ALGORITHM=INPLACE LOCK=NONE")]
+            # MariaDB's DROP INDEX does not take both clauses.
+            table, index = self.quote(*table_of(operation)), self.quote(str(operation.index_name))
+            return [Sql(f"ALTER TABLE {table} DROP INDEX {index}, {_CLAUSES['online']}")]
         return [operation]
 
     def create_constraint(self, operation: Any) -> list[MigrateOperation]:
@@ -203,6 +209,27 @@ class Engine:
             return f"ck_{operation.table_name}"
         columns = "_".join(str(getattr(column, "name", column)) for column in operation.columns)
         return f"uq_{operation.table_name}_{columns}"
+
+
+def unnamed_uniques(
+    metadata: Sequence[Any], existing: Mapping[str, Sequence[tuple[str, ...]]]
+) -> list[ops.DropConstraintOp]:
+    """Return what drops the unique constraints without a name that the models do not have.
+
+    :param existing: the columns of each, by table.
+    """
+    found = []
+    for table in (table for one in metadata for table in one.tables.values() if table.schema is None):
+        wanted = {
+            tuple(column.name for column in item.columns)
+            for item in (*table.constraints, *table.indexes)
+            if isinstance(item, sa.UniqueConstraint) or getattr(item, "unique", False)
+        }
+        for columns in existing.get(table.name, ()):
+            if columns not in wanted:
+                back = ops.CreateUniqueConstraintOp(None, table.name, list(columns))
+                found.append(ops.DropConstraintOp(None, table.name, "unique", _reverse=back))  # type: ignore[arg-type]
+    return found
 
 
 def is_constant(default: Any) -> bool:

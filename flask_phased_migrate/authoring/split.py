@@ -28,6 +28,7 @@ from .types import (
     native_enum,
     neutral_literal,
     plain_enum,
+    shape_of,
 )
 from .values import Answers, Facts, Name, Question, dotted
 
@@ -129,7 +130,7 @@ class _Splitter:
         )
 
     def _rename_tables(self) -> None:
-        for old, dropped in self.lost_tables.items():
+        for old, dropped in list(self.lost_tables.items()):
             alike = [new for new, made in self.new_tables.items() if self._alike(dropped, made)]
             if not alike:
                 continue
@@ -146,9 +147,9 @@ class _Splitter:
                 self._rename_table(old, next(new for new in alike if dotted(new) == chosen))
 
     def _alike(self, dropped: Any, made: Any) -> bool:
-        def shape(operation: Any) -> set[tuple[str, str]]:
+        def shape(operation: Any) -> set[tuple[str, tuple[Any, ...]]]:
             columns = operation.to_table().columns
-            return {(column.name, compiled(column.type, self.facts)) for column in columns}
+            return {(column.name, shape_of(column.type, self.facts)) for column in columns}
 
         return table_of(dropped)[0] == table_of(made)[0] and shape(dropped.reverse()) == shape(made)
 
@@ -170,8 +171,13 @@ class _Splitter:
         """Rename a table before the deploy, and leave a view for the old code."""
         self.done |= {id(self.lost_tables.pop(old)), id(self.new_tables.pop(new))}
         self._pair_indexes(old, new)
-        forth = ops.RenameTableOp(old[1], new[1], schema=old[0])
-        back = ops.RenameTableOp(new[1], old[1], schema=old[0])
+        quote = self.engine.quote
+        # MySQL would put a new name without a schema into the database of the session.
+        forth = Sql(f"ALTER TABLE {quote(*old)} RENAME TO {quote(new[1])}")
+        back = Sql(f"ALTER TABLE {quote(*new)} RENAME TO {quote(old[1])}")
+        if self.engine.name == "mysql":
+            forth = Sql(f"ALTER TABLE {quote(*old)} RENAME TO {quote(*new)}")
+            back = Sql(f"ALTER TABLE {quote(*new)} RENAME TO {quote(*old)}")
         if self.engine.name == "sqlite":
             self.pieces.note(
                 f"{dotted(old)} is renamed before the deploy, and SQLite has no views that can be written: the old "
@@ -313,7 +319,7 @@ class _Splitter:
                 for item in added
                 if table_of(item) == table_of(dropped)
                 and id(item) not in self.done
-                and compiled(item.column.type, self.facts) == compiled(old.type, self.facts)
+                and shape_of(item.column.type, self.facts) == shape_of(old.type, self.facts)
             ]
             if alike and not old.primary_key and self.engine.name in ("postgresql", "mysql", "sqlite"):
                 self._ask_rename(dropped, old, alike)
@@ -442,7 +448,8 @@ class _Splitter:
         return after if rank is Before.ALTER else before
 
     def _retype(self, table: Name, before: sa.Column[Any], new: Any, change: str) -> list[MigrateOperation]:
-        cost: Any = "online" if change == "wider" else "copy"
+        longer = change == "wider" and isinstance(new, sa.String) and not isinstance(new, sa.Text)
+        cost: Any = "online" if longer else "copy"
         options = {}
         remark = []
         if self.engine.name == "postgresql" and change != "wider":
@@ -546,8 +553,8 @@ class _Splitter:
         table = table_of(operation)
         drop = ops.DropConstraintOp(operation.constraint_name, table[1], kind, schema=table[0])
         down = self.engine.drop_constraint(drop)
-        if kind == "foreignkey":
-            down = [*down, *self._drop_leftover(table, str(operation.constraint_name), set())]
+        if kind == "foreignkey" and self.engine.name == "mysql" and not self._indexed(table, operation.local_cols):
+            down = [*down, *self._drop_index_of_key(table, str(operation.constraint_name))]
         self.pieces.add(rank, up, down)
 
     def _drop_constraint(self, operation: ops.DropConstraintOp) -> None:
@@ -555,25 +562,36 @@ class _Splitter:
         back: Any = operation.reverse()
         up = self.engine.drop_constraint(operation)
         if foreign:
-            existing = set(self.facts.indexes.get(table, ()))
-            up = [*up, *self._drop_leftover(table, str(operation.constraint_name), existing)]
+            for name in self._unwanted_indexes(table, tuple(back.local_cols)):
+                up = [*up, *self._drop_index_of_key(table, name)]
         rank = Before.DROP_FOREIGN_KEYS if foreign else Before.DROP_CONSTRAINTS
         self.pieces.add(rank, up, self.engine.create_constraint(back))
 
-    def _drop_leftover(self, table: Name, name: str, existing: set[str]) -> list[MigrateOperation]:
-        """Return how the index goes that MariaDB and MySQL made for a foreign key, and keep without it.
-
-        :param existing: the table's indexes where they are known; else IF EXISTS is left to the server.
-        """
-        if self.engine.name != "mysql" or table in self.lost_tables:
-            return []
-        named = any(
-            isinstance(item, (ops.DropIndexOp, ops.CreateIndexOp)) and item.index_name == name
+    def _indexed(self, table: Name, columns: Sequence[str]) -> bool:
+        """Return whether an index begins with these columns, or this revision makes one."""
+        made = [
+            column_names(item.columns)
             for item in self.operations
-        )
-        if named or name not in existing:
-            return []
-        return self.engine.drop_index(ops.DropIndexOp(name, table[1], schema=table[0]))
+            if isinstance(item, ops.CreateIndexOp) and table_of(item) == table
+        ]
+        existing = [*self.facts.indexes.get(table, {}).values(), *made]
+        return any(found[: len(columns)] == tuple(columns) for found in existing)
+
+    def _unwanted_indexes(self, table: Name, columns: tuple[str, ...]) -> list[str]:
+        """Return the indexes that MariaDB and MySQL have made for a foreign key, and keep without it."""
+        model = next((item.tables[dotted(table)] for item in self.facts.metadata if dotted(table) in item.tables), None)
+        wanted = {str(index.name) for index in model.indexes} if model is not None else set()
+        dropped = {str(item.index_name) for item in self.operations if isinstance(item, ops.DropIndexOp)}
+        uniques = {tuple(column.name for column in item.columns) for item in _uniques(model)}
+        return [
+            name
+            for name, found in self.facts.indexes.get(table, {}).items()
+            if found == columns and name != "PRIMARY" and name not in wanted | dropped and columns not in uniques
+        ]
+
+    def _drop_index_of_key(self, table: Name, name: str) -> list[MigrateOperation]:
+        remark = Remark("The server made this index for the foreign key, and keeps it.")
+        return [remark, *self.engine.drop_index(ops.DropIndexOp(name, table[1], schema=table[0]))]
 
     # -- types of PostgreSQL -----------------------------------------------------------------------
 
@@ -636,12 +654,18 @@ def _with_remark(operations: Sequence[MigrateOperation], remark: Remark) -> Auto
     return Autocommit([remark, *block.operations])
 
 
+def _uniques(table: Any) -> list[Any]:
+    constraints = [] if table is None else table.constraints
+    return [item for item in constraints if isinstance(item, sa.UniqueConstraint)]
+
+
 def _bare(column: sa.Column[Any], **change: Any) -> Any:
     """Return a column without what operations of their own add: its index, unique constraint and foreign key."""
     if column.primary_key:
         return column._copy()
     special = [item._copy() for item in (column.computed, column.identity) if item is not None]
-    given = {"nullable": column.nullable, "server_default": None if special else _default(column.server_default)}
+    default = None if special else _default(column.server_default)
+    given: dict[str, Any] = {"nullable": column.nullable, "server_default": default}
     given |= {name: _default(value) for name, value in change.items()}
     return sa.Column(column.name, column.type, *special, comment=column.comment, **given)
 

@@ -19,6 +19,20 @@ def compiled(type_: Any, facts: Facts) -> str:
     return str(type_.compile(dialect=facts.dialect))
 
 
+def shape_of(type_: Any, facts: Facts) -> tuple[Any, ...]:
+    """Return what two types have in common that hold the same values, one from the models, one from the database."""
+    found = type_.impl_instance if isinstance(type_, sa.TypeDecorator) else type_
+    if isinstance(found, sa.Boolean) and facts.engine == "mysql":
+        return (sa.SmallInteger, None, None, None, ())
+    try:
+        generic = found.as_generic()
+    except NotImplementedError:
+        return (compiled(type_, facts),)
+    precision = None if isinstance(generic, sa.Float) else getattr(generic, "precision", None)
+    sizes = (getattr(generic, "length", None), precision, getattr(generic, "scale", None) if precision else None)
+    return (type(generic), *sizes, tuple(getattr(generic, "enums", ())))
+
+
 def change_of(old: Any, new: Any) -> Change:
     """Return whether the new type takes all that the old one takes, and whether PostgreSQL rewrites the table for it.
 

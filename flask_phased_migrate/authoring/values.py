@@ -94,14 +94,14 @@ class Facts:
     """What the splitting knows of a bind's database.
 
     ``enums`` are PostgreSQL's types with their values; ``enum_users`` counts the columns of each; ``indexes`` the
-    names of each table's indexes; ``is_mariadb`` tells MariaDB from MySQL.
+    columns of each table's indexes by name; ``is_mariadb`` tells MariaDB from MySQL.
     """
 
     dialect: Any
     metadata: tuple[Any, ...] = ()
     enums: Mapping[Name, tuple[str, ...]] = field(default_factory=dict)
     enum_users: Mapping[Name, int] = field(default_factory=dict)
-    indexes: Mapping[Name, frozenset[str]] = field(default_factory=dict)
+    indexes: Mapping[Name, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     default_schema: str | None = None
 
     @property

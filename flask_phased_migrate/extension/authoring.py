@@ -93,6 +93,8 @@ class Comparison:
                 self.compared.append(_describe(context, metadata))
                 if directives:
                     _add_enum_values(context, metadata, directives[0])
+                if directives and self.answers is not None:
+                    _add_unnamed(context, metadata, directives[0])
             if own is not None:
                 own(context, revision, directives)
             if directives and self.answers is not None and self.phases is not None:
@@ -160,7 +162,7 @@ def read_facts(context: Any, metadata: Sequence[Any]) -> Facts:
     tables = {(table.schema, table.name) for item in metadata for table in item.tables.values()}
     existing = {schema: set(inspector.get_table_names(schema=schema)) for schema in {schema for schema, _ in tables}}
     indexes = {
-        (schema, name): frozenset(str(index["name"]) for index in inspector.get_indexes(name, schema=schema))
+        (schema, name): _read_indexes(inspector, schema, name)
         for schema, name in tables
         if context.dialect.name in ("mysql", "mariadb") and name in existing[schema]
     }
@@ -172,6 +174,11 @@ def read_facts(context: Any, metadata: Sequence[Any]) -> Facts:
         indexes=indexes,
         default_schema=inspector.default_schema_name,
     )
+
+
+def _read_indexes(inspector: Any, schema: str | None, table: str) -> dict[str, tuple[str, ...]]:
+    found = {str(item["name"]): tuple(map(str, item["column_names"])) for item in inspector.get_indexes(table, schema)}
+    return {"PRIMARY": tuple(inspector.get_pk_constraint(table, schema)["constrained_columns"]), **found}
 
 
 def read_enums(context: Any) -> dict[tuple[str | None, str], tuple[str, ...]]:
@@ -212,6 +219,29 @@ def _add_enum_values(context: Any, metadata: Sequence[Any], script: Any) -> None
     from ..authoring import enum_changes
 
     script.upgrade_ops_list[-1].ops.extend(enum_changes(metadata, read_enums(context), context.dialect))
+
+
+def _add_unnamed(context: Any, metadata: Sequence[Any], script: Any) -> None:
+    """Add the unique constraints without a name that SQLite has and the models have not: Alembic passes over them."""
+    if context.dialect.name != "sqlite":
+        return
+    import sqlalchemy as sa
+
+    from ..authoring import unnamed_uniques
+
+    inspector = sa.inspect(context.connection)
+    tables = set(inspector.get_table_names())
+    existing = {
+        table.name: [
+            tuple(map(str, item["column_names"]))
+            for item in inspector.get_unique_constraints(table.name)
+            if item["name"] is None
+        ]
+        for one in metadata
+        for table in one.tables.values()
+        if table.schema is None and table.name in tables
+    }
+    script.upgrade_ops_list[-1].ops.extend(unnamed_uniques(metadata, existing))
 
 
 # -- templates ------------------------------------------------------------------------------------------
