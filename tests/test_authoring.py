@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import enum
+import io
 from pathlib import Path
 from typing import Any
 
+import flask_migrate
 import pytest
 import sqlalchemy as sa
 from authoring_scenarios import Change, Project, describe, migrated, run_through
 from support import fresh_database
+
+from flask_phased_migrate import commands
+from flask_phased_migrate.authoring import Answers, Question
+from flask_phased_migrate.cli.authoring import ask
 
 Column, Integer, String = sa.Column, sa.Integer, sa.String
 
@@ -358,3 +364,445 @@ CHANGES = [
 def test_both_codes_work_and_every_phase_can_be_undone(change: Change, kind: str, tmp_path: Path) -> None:
     with fresh_database(kind, tmp_path) as url:
         run_through(change, tmp_path, url)
+
+
+# -- what the file says ------------------------------------------------------------------------------------
+
+
+def write(old: Any, new: Any, folder: Path, url: str, *options: str, **settings: Any) -> Project:
+    """Return the project after ``flask db migrate``, with a database made from the old models."""
+    with migrated(Change("", old, new, options=options), folder, url, **settings) as project:
+        return project
+
+
+def test_required_column_is_filled_twice_and_proved_before_it_is_required(postgresql_url: str, tmp_path: Path) -> None:
+    new = tables(LOGIN, Column("email", String(80), nullable=False))
+
+    project = write(tables(LOGIN), new, tmp_path, postgresql_url, "--fill", "account.email=lower(login)")
+
+    assert project.bodies() == {
+        "upgrade": """\
+op.add_column('account', sa.Column('email', sa.String(length=80), nullable=True))
+with op.get_context().autocommit_block():
+    # 5000 rows at a time, each batch committed.
+    op.execute(
+        "DO $$ BEGIN LOOP UPDATE account SET email = lower(login) WHERE ctid = ANY (ARRAY(SELECT ctid FROM "
+        "account WHERE email IS NULL AND (lower(login)) IS NOT NULL LIMIT 5000)); EXIT WHEN NOT FOUND; "
+        "COMMIT; END LOOP; END $$"
+    )""",
+        "upgrade_after_deploy": """\
+with op.get_context().autocommit_block():
+    # What the old code has written since:
+    # 5000 rows at a time, each batch committed.
+    op.execute(
+        "DO $$ BEGIN LOOP UPDATE account SET email = lower(login) WHERE ctid = ANY (ARRAY(SELECT ctid FROM "
+        "account WHERE email IS NULL AND (lower(login)) IS NOT NULL LIMIT 5000)); EXIT WHEN NOT FOUND; "
+        "COMMIT; END LOOP; END $$"
+    )
+    op.execute("ALTER TABLE account ADD CONSTRAINT account_email_not_null CHECK (email IS NOT NULL) NOT VALID")
+    op.execute("ALTER TABLE account VALIDATE CONSTRAINT account_email_not_null")
+
+op.alter_column('account', 'email',
+           existing_type=sa.String(length=80),
+           nullable=False)
+op.drop_constraint('account_email_not_null', 'account', type_='check')""",
+        "downgrade": "op.drop_column('account', 'email')",
+        "downgrade_after_deploy": """\
+op.alter_column('account', 'email',
+           existing_type=sa.String(length=80),
+           nullable=True)""",
+    }
+
+
+def test_constraints_and_indexes_are_built_beside_reads_and_writes(postgresql_url: str, tmp_path: Path) -> None:
+    old = tables(Column("login", String(40)), Column("team_id", Integer), Column("age", Integer), team=[LOGIN])
+    new = tables(
+        Column("login", String(40), unique=True),
+        owner(index=True),
+        Column("age", Integer),
+        lambda: sa.CheckConstraint("age > 0", name="ck_age"),
+        team=[LOGIN],
+    )
+
+    project = write(old, new, tmp_path, postgresql_url)
+
+    assert project.bodies()["upgrade"] == (
+        "with op.get_context().autocommit_block():\n"
+        "    op.create_index(op.f('ix_account_team_id'), 'account', ['team_id'], unique=False, "
+        "postgresql_concurrently=True)"
+    )
+    assert (
+        project.bodies()["upgrade_after_deploy"]
+        == """\
+with op.get_context().autocommit_block():
+    op.create_index('uq_account_login', 'account', ['login'], unique=True, postgresql_concurrently=True)
+
+op.execute("ALTER TABLE account ADD CONSTRAINT uq_account_login UNIQUE USING INDEX uq_account_login")
+with op.get_context().autocommit_block():
+    op.execute("ALTER TABLE account ADD CONSTRAINT ck_age CHECK (age > 0) NOT VALID")
+    op.execute("ALTER TABLE account VALIDATE CONSTRAINT ck_age")
+    op.execute(
+        "ALTER TABLE account ADD CONSTRAINT fk_account_team_id_team FOREIGN KEY(team_id) REFERENCES team (id)"
+        " NOT VALID"
+    )
+    op.execute("ALTER TABLE account VALIDATE CONSTRAINT fk_account_team_id_team")"""
+    )
+
+
+def test_mariadb_refuses_to_copy_the_table(mysql_url: str, tmp_path: Path) -> None:
+    old = tables(LOGIN, Column("email", String(80), nullable=False))
+    new = tables(Column("login", String(40), index=True), Column("age", Integer, nullable=False, default=0))
+
+    project = write(old, new, tmp_path, mysql_url)
+
+    assert (
+        project.bodies()["upgrade"]
+        == """\
+# The old code does not know age: until it is gone, the database gives the default.
+op.execute("ALTER TABLE account ADD COLUMN age INTEGER NOT NULL DEFAULT 0, ALGORITHM=INSTANT")
+# The new code does not know email, and the old one still writes it.
+op.execute("ALTER TABLE account MODIFY email VARCHAR(80) NULL, ALGORITHM=INPLACE, LOCK=NONE")
+op.execute("CREATE INDEX ix_account_login ON account (login) ALGORITHM=INPLACE LOCK=NONE")"""
+    )
+    assert (
+        project.bodies()["upgrade_after_deploy"]
+        == """\
+op.execute("ALTER TABLE account ALTER COLUMN age DROP DEFAULT, ALGORITHM=INSTANT")
+op.execute("ALTER TABLE account DROP COLUMN email, ALGORITHM=INSTANT")"""
+    )
+
+
+def test_sqlite_copies_a_table_once_a_phase(sqlite_url: str, tmp_path: Path) -> None:
+    old = tables(Column("login", String(40), nullable=False), Column("email", String(80), nullable=False))
+
+    project = write(old, tables(LOGIN), tmp_path, sqlite_url)
+
+    assert (
+        project.bodies()["upgrade"]
+        == """\
+with op.batch_alter_table('account') as batch_op:
+    batch_op.alter_column('login',
+               existing_type=sa.VARCHAR(length=40),
+               nullable=True)
+    # The new code does not know email, and the old one still writes it.
+    batch_op.alter_column('email',
+               existing_type=sa.VARCHAR(length=80),
+               nullable=True)"""
+    )
+
+
+def test_value_of_a_python_default_is_what_the_old_code_leaves(database_url: str, tmp_path: Path) -> None:
+    new = tables(LOGIN, Column("note", String(20), nullable=False, default="it's 100% :x"))
+    project = write(tables(LOGIN), new, tmp_path, database_url)
+
+    project.must("upgrade", "--phase", "before-deploy")
+
+    with project.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO account (login) VALUES ('a')"))
+        assert connection.scalar(sa.text("SELECT note FROM account")) == "it's 100% :x"
+
+
+def test_renamed_column_has_what_either_code_wrote(database_url: str, tmp_path: Path) -> None:
+    project = write(
+        tables(LOGIN), tables(Column("name", String(40))), tmp_path, database_url, "--rename", "account.login=name"
+    )
+    project.must("upgrade", "--phase", "before-deploy")
+
+    with project.engine.begin() as connection:
+        for statement in (
+            "INSERT INTO account (id, login) VALUES (1, 'old')",
+            "INSERT INTO account (id, name) VALUES (2, 'new')",
+            "INSERT INTO account (id, login) VALUES (3, 'x')",
+            "UPDATE account SET login = 'changed' WHERE id = 2",
+            "UPDATE account SET name = 'changed' WHERE id = 1",
+            "UPDATE account SET name = NULL WHERE id = 3",
+        ):
+            connection.execute(sa.text(statement))
+        rows = connection.execute(sa.text("SELECT id, login, name FROM account ORDER BY id")).all()
+
+    assert [tuple(row) for row in rows] == [(1, "changed", "changed"), (2, "changed", "changed"), (3, None, None)]
+
+
+# -- questions ---------------------------------------------------------------------------------------------
+
+
+def test_open_questions_are_refused_with_the_options_that_answer_them(sqlite_url: str, tmp_path: Path) -> None:
+    tables(LOGIN)(metadata := sa.MetaData())
+    metadata.create_all(sa.create_engine(sqlite_url))
+    project = Project(
+        tmp_path, sqlite_url, tables(Column("name", String(40)), Column("email", String(80), nullable=False))
+    )
+
+    ended = project.flask("migrate", "--no-input")
+
+    assert (ended.exit_code, project.files()) == (3, [])
+    assert ended.stderr.endswith(
+        """\
+Error: Nothing was written: only a person can say
+  account.login is gone, and name of the same type is new. Is it renamed? (Or leave the database alone: name = \
+db.Column('login', ...).)
+    --rename account.login=name
+    --rename account.login=
+  account.email becomes NOT NULL, and the models give no default. Which SQL gives the value of rows that have none? \
+(Nothing, if there are no such rows.)
+    --fill account.email=SQL
+Next: flask db migrate with one of these options for each, or --no-phases for the classic form
+"""
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "answer", "message"),
+    [
+        ("--fill", "account.nick=1", "--fill account.nick=1 answers no question"),
+        ("--rename", "account.login=nick", "what it can be is name, or nothing behind the sign"),
+        ("--rename", "account.login", "write it as --rename account.email=address"),
+    ],
+)
+def test_answer_that_fits_no_question_is_an_error(
+    sqlite_url: str, tmp_path: Path, option: str, answer: str, message: str
+) -> None:
+    tables(LOGIN)(metadata := sa.MetaData())
+    metadata.create_all(sa.create_engine(sqlite_url))
+    project = Project(tmp_path, sqlite_url, tables(Column("name", String(40))))
+
+    ended = project.flask("migrate", "--rename", "account.login=name", option, answer)
+
+    assert (ended.exit_code, project.files()) == (2, [])
+    assert message in ended.stderr
+
+
+def test_questioner_is_asked_once_and_its_answer_is_written(sqlite_url: str, tmp_path: Path) -> None:
+    tables(LOGIN)(metadata := sa.MetaData())
+    metadata.create_all(sa.create_engine(sqlite_url))
+    project = Project(tmp_path, sqlite_url, tables(LOGIN, Column("email", String(80), nullable=False)))
+    asked = []
+
+    def questioner(question: Question) -> str:
+        asked.append((question.kind, question.subject))
+        return "'x'"
+
+    with project.app.app_context():
+        commands.migrate(answers=Answers(questioner=questioner))
+
+    assert asked == [("fill", "account.email")]
+    assert "UPDATE account SET email = 'x' WHERE email IS NULL" in project.bodies()["upgrade"]
+
+
+@pytest.mark.parametrize(("typed", "expected"), [("1\n", "name"), ("7\n2\n", "")])
+def test_rename_is_asked_by_number(monkeypatch: pytest.MonkeyPatch, typed: str, expected: str) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    question = Question("rename", "account.login", "Is it renamed?", (("name", "it is name now"), ("", "no")))
+
+    assert ask(question) == expected
+
+
+# -- the classic form --------------------------------------------------------------------------------------
+
+
+def test_without_phases_the_file_is_flask_migrates(sqlite_url: str, tmp_path: Path) -> None:
+    project = write(tables(LOGIN), tables(LOGIN, EMAIL), tmp_path, sqlite_url, "--no-phases")
+
+    theirs = Path(flask_migrate.__file__).parent / "templates" / "flask" / "script.py.mako"
+    ours = project.text()
+    (project.folder / "script.py.mako").write_text(theirs.read_text())
+    project.files()[0].unlink()
+    project.must("migrate", "-m", "change", "--rev-id", "r1", "--no-phases")
+
+    def without_date(text: str) -> str:
+        return "\n".join(line for line in text.splitlines() if not line.startswith("Create Date"))
+
+    assert without_date(ours) == without_date(project.text())
+
+
+def test_template_without_phases_gives_the_classic_form_and_says_how_to_change_that(
+    sqlite_url: str, tmp_path: Path
+) -> None:
+    tables(LOGIN)(metadata := sa.MetaData())
+    metadata.create_all(sa.create_engine(sqlite_url))
+    project = Project(tmp_path, sqlite_url, tables())
+    template = project.folder / "script.py.mako"
+    theirs = (Path(flask_migrate.__file__).parent / "templates" / "flask" / "script.py.mako").read_text()
+    template.write_text(theirs)
+
+    classic = project.flask("migrate", "--rev-id", "r1")
+    file = project.text()
+    refused = project.flask("migrate", "--fill", "account.x=1")
+    renewed = project.must("init", "--update-template")
+    project.files()[0].unlink()
+    project.must("migrate", "--rev-id", "r1")
+
+    assert "Written in one piece, as Flask-Migrate does" in classic.stderr
+    assert "flask db init --update-template" in classic.stderr
+    assert "phased" not in file
+    assert "batch_op.drop_column('login')" in file
+    assert refused.exit_code == 2
+    assert renewed.startswith(f"Wrote {template}.")
+    assert template.with_name("script.py.mako.old").read_text() == theirs
+    assert "batch_op.drop_column('login')" in project.bodies()["upgrade_after_deploy"]
+
+
+# -- what users of Flask-Migrate suffer from ---------------------------------------------------------------
+
+
+class Marked(sa.TypeDecorator[str]):
+    """A type of the application."""
+
+    impl = sa.String(10)
+    cache_ok = True
+
+
+@pytest.mark.parametrize("options", [(), ("--no-phases",)])
+def test_types_of_others_are_imported(sqlite_url: str, tmp_path: Path, options: tuple[str, ...]) -> None:
+    project = write(tables(LOGIN), tables(LOGIN, Column("mark", Marked())), tmp_path, sqlite_url, *options)
+
+    assert f"\nimport {__name__}\n" in project.text()
+    project.must("upgrade")
+    project.must("check")
+
+
+def test_values_of_a_type_are_added_and_checked(postgresql_url: str, tmp_path: Path) -> None:
+    old = tables(Column("color", sa.Enum("red", "blue", name="color")))
+    new = tables(Column("color", sa.Enum("white", "red", "green", "blue", name="color")))
+
+    project = write(old, new, tmp_path, postgresql_url)
+
+    assert (
+        project.bodies()["upgrade"]
+        == """\
+with op.get_context().autocommit_block():
+    op.execute("ALTER TYPE color ADD VALUE IF NOT EXISTS 'white' BEFORE 'red'")
+    op.execute("ALTER TYPE color ADD VALUE IF NOT EXISTS 'green' AFTER 'red'")"""
+    )
+    assert project.flask("check").exit_code == 1
+    project.must("upgrade")
+    project.must("check")
+    assert describe(postgresql_url)["types"] == {"color": ["blue", "green", "red", "white"]}
+
+
+@pytest.mark.skipif(not hasattr(sa, "CreateView"), reason="SQLAlchemy 2.1 has views")
+def test_views_of_the_metadata_are_left_alone_and_said_so(database_url: str, tmp_path: Path) -> None:
+    def with_view(metadata: sa.MetaData) -> None:
+        tables(LOGIN)(metadata)
+        account_table = metadata.tables["account"]
+        sa.CreateView(sa.select(account_table.c.login), "logins", metadata=metadata)
+
+    project = write(tables(LOGIN), with_view, tmp_path, database_url)
+
+    ended = project.flask("check")
+
+    assert (ended.exit_code, project.files()) == (0, [])
+    assert "Views are not compared: logins." in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("settings", "dropped"),
+    [
+        ({}, ["spatial_ref_sys", "team"]),
+        ({"MIGRATE_EXCLUDE_TABLES": "spatial_*"}, ["team"]),
+        ({"MIGRATE_INCLUDE_TABLES": ["account", "te?m"]}, ["team"]),
+        ({"MIGRATE_INCLUDE_TABLES": ["account"]}, []),
+    ],
+)
+def test_tables_of_others_are_left_alone(
+    sqlite_url: str, tmp_path: Path, settings: dict[str, Any], dropped: list[str]
+) -> None:
+    old = tables(LOGIN, team=[EMAIL], spatial_ref_sys=[Column("x", Integer)])
+
+    project = write(old, tables(LOGIN), tmp_path, sqlite_url, **settings)
+
+    assert [name for name in ("spatial_ref_sys", "team") if f"drop_table('{name}')" in project.text()] == dropped
+
+
+def test_schemas_that_are_named_are_compared(postgresql_url: str, tmp_path: Path) -> None:
+    engine = sa.create_engine(postgresql_url, poolclass=sa.NullPool)
+    with engine.begin() as connection:
+        for name in ("audit", "theirs"):
+            connection.execute(sa.text(f"CREATE SCHEMA {name}"))
+            connection.execute(sa.text(f"CREATE TABLE {name}.event (id integer primary key)"))
+
+    project = write(tables(LOGIN), tables(LOGIN), tmp_path, postgresql_url, MIGRATE_SCHEMAS="audit")
+
+    assert "op.drop_table('event', schema='audit')" in project.text()
+    assert "theirs" not in project.text()
+
+
+def test_no_changes_names_what_was_compared(sqlite_url: str, tmp_path: Path) -> None:
+    project = Project(tmp_path, sqlite_url, lambda _: None)
+
+    ended = project.flask("migrate")
+
+    database = sa.make_url(sqlite_url).database
+    assert ended.stderr.endswith(
+        f"Nothing was written: the models say what the database has. Compared were default (sqlite {database}): no "
+        "table.\nThe models have no table: is the module imported that defines them?\n"
+    )
+
+
+# -- several databases -------------------------------------------------------------------------------------
+
+
+def test_each_bind_has_a_function_for_each_phase(
+    project: Any, postgresql_url: str, sqlite_url: str, tmp_path: Path
+) -> None:
+    old = sa.MetaData()
+    tables(LOGIN)(old)
+    for url in (postgresql_url, sqlite_url):
+        old.create_all(sa.create_engine(url, poolclass=sa.NullPool))
+    models = """
+    class Account(db.Model):
+        id = db.Column(db.Integer, primary_key=True)
+        email = db.Column(db.String(80), index=True)
+
+    class Other(db.Model):
+        __bind_key__ = "reports"
+        __tablename__ = "account"
+        id = db.Column(db.Integer, primary_key=True)
+        login = db.Column(db.String(40))
+        age = db.Column(db.Integer, nullable=False, default=1)
+    """
+    site = project(postgresql_url, binds={"reports": sqlite_url}, models=models)
+
+    written = site.flask("db", "migrate", "--rev-id", "r1")
+    ran = [site.flask("db", "upgrade", "--phase", phase) for phase in ("before-deploy", "after-deploy")]
+    checked = site.flask("db", "check")
+
+    text = next(site.versions.glob("*.py")).read_text()
+    assert written.returncode == 0, written.stderr
+    assert [line for line in text.splitlines() if line.startswith(("@", "def "))] == [
+        '@phased("before-deploy")',
+        "def upgrade():",
+        '@upgrade.phase("before-deploy", bind="reports")',
+        "def upgrade_before_deploy_reports():",
+        '@upgrade.phase("after-deploy")',
+        "def upgrade_after_deploy():",
+        '@upgrade.phase("after-deploy", bind="reports")',
+        "def upgrade_after_deploy_reports():",
+        '@phased("before-deploy")',
+        "def downgrade():",
+        '@downgrade.phase("before-deploy", bind="reports")',
+        "def downgrade_before_deploy_reports():",
+        '@downgrade.phase("after-deploy")',
+        "def downgrade_after_deploy():",
+        '@downgrade.phase("after-deploy", bind="reports")',
+        "def downgrade_after_deploy_reports():",
+    ]
+    assert [ended.returncode for ended in ran] == [0, 0], [ended.stderr for ended in ran]
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_own_hooks_of_env_py_go_on(sqlite_url: str, tmp_path: Path) -> None:
+    tables(LOGIN)(metadata := sa.MetaData())
+    metadata.create_all(sa.create_engine(sqlite_url))
+    project = Project(tmp_path, sqlite_url, tables())
+    env = project.folder / "env.py"
+    hook = (
+        "def rename(context, revision, directives):\n    directives[0].message = 'from env.py'\n\n\n"
+        "def options(bind):\n    return {'process_revision_directives': rename}\n\n\ndef unused(bind):\n"
+    )
+    env.write_text(env.read_text().replace("def options(bind):\n", hook))
+
+    project.must("migrate", "--rev-id", "r1")
+
+    assert project.files()[0].name == "r1_from_env_py.py"
+    assert "drop_column" in project.bodies()["upgrade_after_deploy"]

@@ -228,7 +228,7 @@ def unnamed_uniques(
         for columns in existing.get(table.name, ()):
             if columns not in wanted:
                 back = ops.CreateUniqueConstraintOp(None, table.name, list(columns))
-                found.append(ops.DropConstraintOp(None, table.name, "unique", _reverse=back))  # type: ignore[arg-type]
+                found.append(ops.DropConstraintOp(None, table.name, "unique", _reverse=back))
     return found
 
 

@@ -97,6 +97,11 @@ def _joined(operations: Iterable[MigrateOperation]) -> list[MigrateOperation]:
         if isinstance(operation, Autocommit) and isinstance(last, Autocommit):
             found[-1] = Autocommit([*last.operations, *operation.operations])
         elif isinstance(operation, Batch):
+            if isinstance(last, Remark):
+                found.pop()
+                operation = Batch(
+                    operation.table_name, operation.schema, [last, *operation.operations], operation.conventions
+                )
             _join_batch(found, operation)
         elif isinstance(operation, Remark) and any(
             isinstance(item, Remark) and item.text == operation.text for item in found

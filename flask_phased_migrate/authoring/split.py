@@ -252,7 +252,8 @@ class _Splitter:
         return self.engine.add_column(ops.AddColumnOp(table[1], found, schema=table[0]))
 
     def _add_with_default(self, table: Name, column: sa.Column[Any], value: str, back: Sequence[Any]) -> None:
-        default = sa.DefaultClause(sa.text(value.replace(":", "\\:")))
+        text = value.startswith("'") and value.endswith("'")
+        default = sa.DefaultClause(value[1:-1].replace("''", "'") if text else sa.text(value))
         with_default = _like(column, server_default=default, nullable=False)
         remark = Remark(f"The old code does not know {column.name}: until it is gone, the database gives the default.")
         self.pieces.add(Before.COLUMNS, [remark, *self._added(table, column, server_default=default)], back)

@@ -220,7 +220,9 @@ def _body(variable: Callable[[str], Any], token: str, ending: str) -> str:
     """
     text = str(variable(token + ending) or variable(f"_{token}{ending}") or "")
     lines = [line.strip() for line in text.splitlines()]
-    return "" if all(line.startswith("# ###") or line in ("", "pass") for line in lines) else text
+    if all(line.startswith("# ###") or line in ("", "pass") for line in lines):
+        return ""
+    return f"{text}\n    pass" if all(line.startswith("#") or not line for line in lines) else text
 
 
 def template_phases(config: Any) -> tuple[tuple[str, str], ...]:
