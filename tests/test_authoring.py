@@ -159,6 +159,22 @@ CHANGES = [
         account(age=2),
     ),
     Change(
+        "bigger required integer with a default",
+        tables(Column("age", Integer, nullable=False, server_default="5")),
+        tables(Column("age", sa.BigInteger, nullable=False, server_default="5")),
+        account(),
+        account(age=2),
+    ),
+    Change(
+        "default that differs from row to row",
+        tables(LOGIN),
+        tables(LOGIN, Column("number", String(36), nullable=False, server_default=sa.text("gen_random_uuid()"))),
+        account(),
+        account(),
+        (),
+        ["postgresql"],
+    ),
+    Change(
         "longer text that becomes required",
         tables(LOGIN),
         tables(Column("login", sa.Text, nullable=False, default="x")),

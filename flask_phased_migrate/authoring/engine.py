@@ -72,7 +72,7 @@ class Engine:
         default = operation.column.server_default
         if self.name == "sqlite" and not self.needs_copy(operation.column):
             return [operation]
-        constant = default is None or is_constant(default)
+        constant = default is None or is_constant(default) or is_stable(default)
         return self.alter(operation, "instant" if constant else "copy")
 
     def needs_copy(self, column: sa.Column[Any]) -> bool:
@@ -242,6 +242,15 @@ def is_constant(default: Any) -> bool:
     text = str(getattr(value, "text", value)).strip()
     words = text.strip("()").partition("::")[0].strip()
     return words.lower() in ("true", "false", "null") or words.startswith("'") or _is_number(words)
+
+
+def is_stable(default: Any) -> bool:
+    """Return whether a server default is the time of the statement: the same for all rows of a table."""
+    text = str(getattr(default.arg, "text", default.arg)) if isinstance(default, sa.DefaultClause) else ""
+    return text.strip("() ").lower() in _STABLE
+
+
+_STABLE = frozenset({"now", "current_timestamp", "current_date", "localtimestamp", "transaction_timestamp"})
 
 
 def _is_number(text: str) -> bool:

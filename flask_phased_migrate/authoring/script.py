@@ -28,6 +28,8 @@ class Before(IntEnum):
     ALTER = 50
     SYNC = 60
     FILL = 70
+    PROVE = 72
+    SWAP = 75
     INDEXES = 80
 
 

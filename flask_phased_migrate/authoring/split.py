@@ -14,11 +14,11 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
 from ..errors import UsageError
-from .engine import Engine, column_names
+from .engine import Engine, column_names, is_constant, is_stable, short
 from .enums import AlterEnum, text_literal
 from .script import After, Before, Pieces, flatten, table_of
 from .statements import Autocommit, Batch, Remark, Sql
-from .sync import keep_in_step, let_go
+from .sync import follow, keep_in_step, let_go
 from .types import (
     change_of,
     compiled,
@@ -230,16 +230,38 @@ class _Splitter:
         table, column = table_of(operation), operation.column
         back = self.engine.alter(ops.DropColumnOp(table[1], column.name, schema=table[0]))
         plain = column.nullable or column.server_default is not None or column.primary_key
-        if plain:
+        default = column.server_default
+        if (
+            isinstance(default, sa.DefaultClause)
+            and self.engine.name in ("postgresql", "mysql")
+            and not is_constant(default)
+            and not is_stable(default)
+        ):
+            self._add_computed(table, column, back)
+        elif plain:
             self.pieces.add(Before.COLUMNS, self._added(table, column), back)
-            return
-        value = default_literal(column, self.facts)
-        if value is not None and not self.facts_forbid_default(column):
-            self._add_with_default(table, column, value, back)
         else:
-            self._add_and_fill(table, column, value, back)
+            value = default_literal(column, self.facts)
+            if value is not None and not self._forbids_default(column):
+                self._add_with_default(table, column, value, back)
+            else:
+                self._add_and_fill(table, column, value, back)
 
-    def facts_forbid_default(self, column: Any) -> bool:
+    def _add_computed(self, table: Name, column: sa.Column[Any], back: Sequence[Any]) -> None:
+        """Add a column whose default differs from row to row: with it at once the server would write every row."""
+        bare = _like(column, nullable=True, server_default=None)
+        remark = Remark("The default comes after the column: with it, the server would write the table anew at once.")
+        given = self.engine.alter_column(table, column.name, bare, modify_server_default=column.server_default)
+        self.pieces.add(
+            Before.COLUMNS, [*self._added(table, column, nullable=True, server_default=None), remark, *given], back
+        )
+        value = str(column.server_default.arg.compile(dialect=self.facts.dialect))  # type: ignore[union-attr]
+        if column.nullable:
+            self.pieces.add(Before.FILL, self.engine.fill(table, column.name, value))
+        else:
+            self._make_filled(table, column, value)
+
+    def _forbids_default(self, column: Any) -> bool:
         """Return whether the engine has no defaults for columns of that type: MySQL's texts."""
         unable = isinstance(column.type, (sa.Text, sa.LargeBinary, sa.JSON))
         return self.engine.name == "mysql" and unable and not getattr(self.facts.dialect, "is_mariadb", False)
@@ -435,9 +457,12 @@ class _Splitter:
         """Change a type, before the deploy if it takes more; return the column as later changes find it."""
         new = operation.modify_type
         change = change_of(before.type, new)
-        after = _like(before, type=new)
+        after: sa.Column[Any] = _like(before, type=new)
         shown = f"{compiled(before.type, self.facts)} to {compiled(new, self.facts)}"
         subject = dotted(table, before.name)
+        if change == "wider, rewritten" and self._can_swap(table, operation):
+            self._swap_column(table, before, after)
+            return after
         forth = self._retype(table, before, new, change)
         back = self._retype(table, after, before.type, "narrower")
         if change == "other":
@@ -447,6 +472,70 @@ class _Splitter:
             self.pieces.note(f"{subject} goes from {shown}: a value that does not fit stops after-deploy.")
         self.pieces.add(rank, forth, back)
         return after if rank is Before.ALTER else before
+
+    def _can_swap(self, table: Name, operation: Any) -> bool:
+        """Return whether nothing but the column itself would have to be made anew for a column of another type."""
+        model = self._model_column(table, operation.column_name)
+        if self.engine.name != "postgresql" or model is None or model.primary_key or model.foreign_keys:
+            return False
+        name = operation.column_name
+        kept = (*model.table.indexes, *_uniques(model.table))
+        used = any(column.name == name for item in kept for column in item.columns)
+        checks = (item for item in model.table.constraints if isinstance(item, sa.CheckConstraint))
+        pointed = any(
+            key.column is model
+            for one in self.facts.metadata
+            for other in one.tables.values()
+            for key in other.foreign_keys
+        )
+        dropped = any(
+            isinstance(item, (ops.DropIndexOp, ops.DropConstraintOp)) and table_of(item) == table
+            for item in self.operations
+        )
+        changed = operation.modify_server_default is not False or operation.modify_nullable is True
+        serial = "nextval" in str(getattr(_default(operation.existing_server_default), "text", ""))
+        return not (used or any(checks) or pointed or dropped or changed or serial)
+
+    def _swap_column(self, table: Name, before: sa.Column[Any], after: sa.Column[Any]) -> None:
+        """Fill a column of the wider type beside the old one, and let them change places in a moment."""
+        engine, name = self.engine, before.name
+        quote, target = engine.quote, engine.quote(*table)
+        new, old = short(f"{name}_new"), short(f"{name}_old")
+        bare = _like(after, nullable=True, server_default=None)
+        bare.name = new
+        undo = Sql(f"ALTER TABLE {target} DROP COLUMN IF EXISTS {quote(new)}")
+        self.pieces.add(Before.COLUMNS, self._added(table, bare), [undo])
+        self.pieces.add(Before.SYNC, follow(engine, table, name, new))
+        self.pieces.add(
+            Before.FILL, engine.fill(table, new, quote(name), f"{quote(new)} IS DISTINCT FROM {quote(name)}")
+        )
+        check = short(f"{table[1]}_{new}_not_null")
+        required: list[MigrateOperation] = []
+        if not before.nullable:
+            self.pieces.add(Before.PROVE, engine.checked(table, check, f"CHECK ({quote(new)} IS NOT NULL)"))
+            required = [
+                *engine.alter_column(table, name, _like(after, nullable=True), modify_nullable=False),
+                ops.DropConstraintOp(check, table[1], "check", schema=table[0]),
+                Sql(f"ALTER TABLE {target} ALTER COLUMN {quote(old)} DROP NOT NULL"),
+            ]
+        default = before.server_default
+        if default is not None:
+            plain = _like(after, server_default=None)
+            required += engine.alter_column(table, name, plain, modify_server_default=default)
+        swap = [
+            Remark(f"Both codes work with the wider {name}; {old} goes after the deploy."),
+            *let_go(engine, table, name, new),
+            Sql(f"ALTER TABLE {target} RENAME COLUMN {quote(name)} TO {quote(old)}"),
+            Sql(f"ALTER TABLE {target} RENAME COLUMN {quote(new)} TO {quote(name)}"),
+            *required,
+        ]
+        back = [
+            Sql(f"ALTER TABLE {target} DROP COLUMN IF EXISTS {quote(old)}"),
+            *self._retype(table, after, before.type, "narrower"),
+        ]
+        self.pieces.add(Before.SWAP, swap, back)
+        gone = ops.DropColumnOp(table[1], old, schema=table[0])
+        self.pieces.add(After.DROP_COLUMNS, engine.alter(gone))
 
     def _retype(self, table: Name, before: sa.Column[Any], new: Any, change: str) -> list[MigrateOperation]:
         longer = change == "wider" and isinstance(new, sa.String) and not isinstance(new, sa.Text)

@@ -30,6 +30,20 @@ def let_go(engine: Engine, table: Name, old: str, new: str) -> list[MigrateOpera
     return [Sql(f"DROP TRIGGER {engine.quote(schema, _name(name, old, new, event))}") for event in events]
 
 
+def follow(engine: Engine, table: Name, old: str, new: str) -> list[MigrateOperation]:
+    """Return the trigger of PostgreSQL that copies one column into another; :func:`let_go` drops it."""
+    name = _name(table[1], old, new, "")
+    function, target = engine.quote(table[0], name), engine.quote(*table)
+    body = f"BEGIN NEW.{engine.quote(new)} := NEW.{engine.quote(old)}; RETURN NEW; END"
+    return [
+        Sql(f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"),
+        Sql(
+            f"CREATE TRIGGER {engine.quote(name)} BEFORE INSERT OR UPDATE ON {target} "
+            f"FOR EACH ROW EXECUTE FUNCTION {function}()"
+        ),
+    ]
+
+
 def _name(table: str, old: str, new: str, event: str) -> str:
     # Going back, the columns change places: one name for both directions.
     return short("_".join(word for word in (table, *sorted((old, new)), "sync", event) if word))
