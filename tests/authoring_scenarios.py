@@ -35,6 +35,24 @@ class Change:
         return self.name
 
 
+_ENGINES: dict[str, sa.Engine] = {}
+
+
+def engine_of(url: str) -> sa.Engine:
+    """Return an engine that keeps its connections: a new one to MariaDB takes longer than most statements."""
+    if url not in _ENGINES:
+        # A statement that PostgreSQL has prepared fails once its columns have other types.
+        options = {"prepare_threshold": None} if "psycopg" in url or url.startswith("postgresql:") else {}
+        _ENGINES[url] = sa.create_engine(url, connect_args=options)
+    return _ENGINES[url]
+
+
+def dispose_engines() -> None:
+    """Close the connections of all engines."""
+    while _ENGINES:
+        _ENGINES.popitem()[1].dispose()
+
+
 class Project:
     """An application whose models are ``metadata``, with a migrations folder of ours."""
 
@@ -48,7 +66,7 @@ class Project:
             (self.folder / "alembic.ini").write_text((TEMPLATE / "alembic.ini.mako").read_text())
         self.metadata = sa.MetaData()
         model(self.metadata)
-        self.engine = sa.create_engine(url, poolclass=sa.NullPool)
+        self.engine = engine_of(url)
         self.app = flask.Flask("shop", root_path=str(folder))
         self.app.config.update(settings)
         self.migrate = Migrate(self.app, metadata=self.metadata, engine=self.engine, directory=self.folder)
@@ -84,7 +102,7 @@ class Project:
 
 def use(url: str, metadata: sa.MetaData, rows: Rows) -> None:
     """Insert rows and read every table, as code with these models does."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = engine_of(url)
     with engine.begin() as connection:
         for name, values in rows.items():
             connection.execute(metadata.tables[name].insert().values(**values))
@@ -94,7 +112,7 @@ def use(url: str, metadata: sa.MetaData, rows: Rows) -> None:
 
 def describe(url: str) -> dict[str, Any]:
     """Return what is in a database, without names that an engine makes up and without our own tables."""
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = engine_of(url)
     with engine.connect() as connection:
         inspector = sa.inspect(connection)
         tables = {
@@ -139,7 +157,7 @@ def migrated(change: Change, folder: Path, url: str, **settings: Any) -> Iterato
     """Give the project with the new models, a database made from the old ones with a row, and the file written."""
     old = sa.MetaData()
     change.old(old)
-    engine = sa.create_engine(url, poolclass=sa.NullPool)
+    engine = engine_of(url)
     old.create_all(engine)
     use(url, old, change.old_row)
     project = Project(folder, url, change.new, **settings)

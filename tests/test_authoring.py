@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import io
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import flask_migrate
 import pytest
 import sqlalchemy as sa
-from authoring_scenarios import Change, Project, describe, migrated, run_through
+from authoring_scenarios import Change, Project, describe, dispose_engines, engine_of, migrated, run_through
 from support import fresh_database
 
 from flask_phased_migrate import commands
@@ -18,6 +19,13 @@ from flask_phased_migrate.authoring import Answers, Question
 from flask_phased_migrate.cli.authoring import ask
 
 Column, Integer, String = sa.Column, sa.Integer, sa.String
+
+
+@pytest.fixture(autouse=True)
+def engines() -> Iterator[None]:
+    """Close what the test has opened, before its database goes."""
+    yield
+    dispose_engines()
 
 
 def tables(*columns: Any, **more: Any) -> Any:
@@ -379,7 +387,10 @@ CHANGES = [
 )
 def test_both_codes_work_and_every_phase_can_be_undone(change: Change, kind: str, tmp_path: Path) -> None:
     with fresh_database(kind, tmp_path) as url:
-        run_through(change, tmp_path, url)
+        try:
+            run_through(change, tmp_path, url)
+        finally:
+            dispose_engines()
 
 
 # -- what the file says ------------------------------------------------------------------------------------
@@ -544,7 +555,7 @@ def test_renamed_column_has_what_either_code_wrote(database_url: str, tmp_path: 
 
 def test_open_questions_are_refused_with_the_options_that_answer_them(sqlite_url: str, tmp_path: Path) -> None:
     tables(LOGIN)(metadata := sa.MetaData())
-    metadata.create_all(sa.create_engine(sqlite_url))
+    metadata.create_all(engine_of(sqlite_url))
     project = Project(
         tmp_path, sqlite_url, tables(Column("name", String(40)), Column("email", String(80), nullable=False))
     )
@@ -579,7 +590,7 @@ def test_answer_that_fits_no_question_is_an_error(
     sqlite_url: str, tmp_path: Path, option: str, answer: str, message: str
 ) -> None:
     tables(LOGIN)(metadata := sa.MetaData())
-    metadata.create_all(sa.create_engine(sqlite_url))
+    metadata.create_all(engine_of(sqlite_url))
     project = Project(tmp_path, sqlite_url, tables(Column("name", String(40))))
 
     ended = project.flask("migrate", "--rename", "account.login=name", option, answer)
@@ -590,7 +601,7 @@ def test_answer_that_fits_no_question_is_an_error(
 
 def test_questioner_is_asked_once_and_its_answer_is_written(sqlite_url: str, tmp_path: Path) -> None:
     tables(LOGIN)(metadata := sa.MetaData())
-    metadata.create_all(sa.create_engine(sqlite_url))
+    metadata.create_all(engine_of(sqlite_url))
     project = Project(tmp_path, sqlite_url, tables(LOGIN, Column("email", String(80), nullable=False)))
     asked = []
 
@@ -635,7 +646,7 @@ def test_template_without_phases_gives_the_classic_form_and_says_how_to_change_t
     sqlite_url: str, tmp_path: Path
 ) -> None:
     tables(LOGIN)(metadata := sa.MetaData())
-    metadata.create_all(sa.create_engine(sqlite_url))
+    metadata.create_all(engine_of(sqlite_url))
     project = Project(tmp_path, sqlite_url, tables())
     template = project.folder / "script.py.mako"
     theirs = (Path(flask_migrate.__file__).parent / "templates" / "flask" / "script.py.mako").read_text()
@@ -731,7 +742,7 @@ def test_tables_of_others_are_left_alone(
 
 
 def test_schemas_that_are_named_are_compared(postgresql_url: str, tmp_path: Path) -> None:
-    engine = sa.create_engine(postgresql_url, poolclass=sa.NullPool)
+    engine = engine_of(postgresql_url)
     with engine.begin() as connection:
         for name in ("audit", "theirs"):
             connection.execute(sa.text(f"CREATE SCHEMA {name}"))
@@ -764,7 +775,7 @@ def test_each_bind_has_a_function_for_each_phase(
     old = sa.MetaData()
     tables(LOGIN)(old)
     for url in (postgresql_url, sqlite_url):
-        old.create_all(sa.create_engine(url, poolclass=sa.NullPool))
+        old.create_all(engine_of(url))
     models = """
     class Account(db.Model):
         id = db.Column(db.Integer, primary_key=True)
@@ -809,7 +820,7 @@ def test_each_bind_has_a_function_for_each_phase(
 
 def test_own_hooks_of_env_py_go_on(sqlite_url: str, tmp_path: Path) -> None:
     tables(LOGIN)(metadata := sa.MetaData())
-    metadata.create_all(sa.create_engine(sqlite_url))
+    metadata.create_all(engine_of(sqlite_url))
     project = Project(tmp_path, sqlite_url, tables())
     env = project.folder / "env.py"
     hook = (
