@@ -556,9 +556,8 @@ def test_renamed_column_has_what_either_code_wrote(database_url: str, tmp_path: 
 def test_open_questions_are_refused_with_the_options_that_answer_them(sqlite_url: str, tmp_path: Path) -> None:
     tables(LOGIN)(metadata := sa.MetaData())
     metadata.create_all(engine_of(sqlite_url))
-    project = Project(
-        tmp_path, sqlite_url, tables(Column("name", String(40)), Column("email", String(80), nullable=False))
-    )
+    new = tables(Column("name", String(40), nullable=False), Column("email", String(80), nullable=False))
+    project = Project(tmp_path, sqlite_url, new)
 
     ended = project.flask("migrate", "--no-input")
 
@@ -833,3 +832,34 @@ def test_own_hooks_of_env_py_go_on(sqlite_url: str, tmp_path: Path) -> None:
 
     assert project.files()[0].name == "r1_from_env_py.py"
     assert "drop_column" in project.bodies()["upgrade_after_deploy"]
+
+
+def test_phases_have_the_names_that_are_configured(sqlite_url: str, tmp_path: Path) -> None:
+    settings = {"MIGRATE_PHASES": "prepare expand-it contract", "MIGRATE_BOUNDARY": "expand-it"}
+
+    project = write(tables(LOGIN), tables(EMAIL), tmp_path, sqlite_url, **settings)
+
+    assert {name: text.count("op.") for name, text in project.bodies().items()} == {
+        "upgrade": 0,
+        "upgrade_expand_it": 1,
+        "upgrade_contract": 2,
+        "downgrade": 0,
+        "downgrade_expand_it": 2,
+        "downgrade_contract": 1,
+    }
+
+
+def test_env_py_of_flask_migrate_writes_phases_with_our_template(sqlite_url: str, tmp_path: Path) -> None:
+    tables(LOGIN)(metadata := sa.MetaData())
+    metadata.create_all(engine_of(sqlite_url))
+    project = Project(tmp_path, sqlite_url, tables())
+    theirs = Path(flask_migrate.__file__).parent / "templates" / "flask"
+    (project.folder / "env.py").write_text((theirs / "env.py").read_text())
+    (project.folder / "alembic.ini").write_text((theirs / "alembic.ini.mako").read_text())
+
+    project.must("migrate", "--rev-id", "r1")
+    project.must("upgrade")
+    again = project.flask("migrate")
+
+    assert "drop_column" in project.bodies()["upgrade_after_deploy"]
+    assert "Nothing was written" in again.stderr

@@ -358,6 +358,9 @@ class _Splitter:
             (*((name, f"it is {name} now") for name in names), ("", f"no: {old.name} and its values are dropped")),
         )
         chosen = self._choice(question)
+        if question in self.answers.unanswered:
+            # What fills a new column is to be asked only if it is no renamed one.
+            self.done |= {id(dropped), *map(id, alike)}
         if chosen:
             added = next(item for item in alike if item.column.name == chosen)
             self.done |= {id(dropped), id(added)}
