@@ -174,6 +174,29 @@ CHANGES = [
         account(age=2),
     ),
     Change(
+        "several changes of columns",
+        tables(Column("a", String(10), nullable=False), Column("b", Integer), Column("c", String(30), comment="why")),
+        tables(
+            Column("a", String(20)),
+            Column("b", sa.BigInteger, nullable=False, server_default="4"),
+            Column("c", String(20), nullable=False, server_default="x", comment="why"),
+        ),
+        account(a="x"),
+        account(b=2),
+    ),
+    Change(
+        "foreign key of a renamed column",
+        tables(owner(nullable=False), team=[LOGIN]),
+        tables(lambda: Column("crew_id", Integer, sa.ForeignKey("team.id"), nullable=False), team=[LOGIN]),
+        options=["--rename", "account.team_id=crew_id"],
+    ),
+    Change(
+        "names that need quotes",
+        tables(Column("Order By", String(20))),
+        tables(Column("Group's", String(20), nullable=False)),
+        options=["--rename", "account.Order By=Group's"],
+    ),
+    Change(
         "default that differs from row to row",
         tables(LOGIN),
         tables(LOGIN, Column("number", String(36), nullable=False, server_default=sa.text("gen_random_uuid()"))),

@@ -88,6 +88,9 @@ class Engine:
         existing = {"existing_type": column.type, "existing_nullable": bool(column.nullable)}
         if column.server_default is not None:
             existing["existing_server_default"] = column.server_default
+        if self.name == "mysql" and column.comment and "modify_comment" not in change:
+            # MODIFY forgets what it does not repeat.
+            existing["existing_comment"] = column.comment
         if "modify_nullable" in change:
             existing.pop("existing_nullable")
         if "modify_server_default" in change:

@@ -239,7 +239,9 @@ class _Splitter:
         ):
             self._add_computed(table, column, back)
         elif plain:
-            self.pieces.add(Before.COLUMNS, self._added(table, column), back)
+            stored = column.identity is not None or (column.computed is not None and column.computed.persisted)
+            warning = [_rewrite_remark(table)] if stored and self.engine.name == "postgresql" else []
+            self.pieces.add(Before.COLUMNS, [*warning, *self._added(table, column)], back)
         else:
             value = default_literal(column, self.facts)
             if value is not None and not self._forbids_default(column):
@@ -400,7 +402,7 @@ class _Splitter:
         if operation.modify_type is not None:
             before = self._change_type(table, before, operation)
         if operation.modify_server_default is not False:
-            self._change_default(table, before, operation)
+            before = self._change_default(table, before, operation)
         if operation.modify_nullable is True:
             self.pieces.add(Before.ALTER, self.engine.drop_not_null(table, before), self._refill(table, before))
         if operation.modify_nullable is False:
@@ -446,15 +448,18 @@ class _Splitter:
                 return found.columns[name]
         return None
 
-    def _change_default(self, table: Name, before: sa.Column[Any], operation: Any) -> None:
+    def _change_default(self, table: Name, before: sa.Column[Any], operation: Any) -> sa.Column[Any]:
+        """Set a default before the deploy, drop one after it; return the column as later changes find it."""
         existing = operation.existing_server_default
         before = _like(before, server_default=existing or None)
         forth = self.engine.alter_column(
             table, before.name, before, modify_server_default=operation.modify_server_default
         )
-        after = _like(before, server_default=operation.modify_server_default)
+        after: sa.Column[Any] = _like(before, server_default=operation.modify_server_default)
         back = self.engine.alter_column(table, before.name, after, modify_server_default=existing or None)
-        self.pieces.add(After.ALTER if operation.modify_server_default is None else Before.ALTER, forth, back)
+        dropped = operation.modify_server_default is None
+        self.pieces.add(After.ALTER if dropped else Before.ALTER, forth, back)
+        return before if dropped else after
 
     def _change_type(self, table: Name, before: sa.Column[Any], operation: Any) -> sa.Column[Any]:
         """Change a type, before the deploy if it takes more; return the column as later changes find it."""
@@ -466,15 +471,18 @@ class _Splitter:
         if change == "wider, rewritten" and self._can_swap(table, operation):
             self._swap_column(table, before, after)
             return after
+        if not change.startswith("wider"):
+            # By then the other changes of the column are done.
+            before, after = _finished(before, operation), _finished(after, operation)
         forth = self._retype(table, before, new, change)
         back = self._retype(table, after, before.type, "narrower")
         if change == "other":
             forth = self._convert(table, before, new, shown)
-        rank = Before.ALTER if change.startswith("wider") else After.ALTER
+        rank: Before | After = Before.ALTER if change.startswith("wider") else After.ALTER
         if change == "narrower":
             self.pieces.note(f"{subject} goes from {shown}: a value that does not fit stops after-deploy.")
         self.pieces.add(rank, forth, back)
-        return after if rank is Before.ALTER else before
+        return after if rank is Before.ALTER else _before(operation)
 
     def _can_swap(self, table: Name, operation: Any) -> bool:
         """Return whether nothing but the column itself would have to be made anew for a column of another type."""
@@ -548,12 +556,7 @@ class _Splitter:
         if self.engine.name == "postgresql" and change != "wider":
             if change == "narrower" or change == "other":
                 options["postgresql_using"] = f"{self.engine.quote(before.name)}::{compiled(new, self.facts)}"
-            remark = [
-                Remark(
-                    f"PostgreSQL writes all of {table[1]} anew for this, and lets nobody read meanwhile. If the table "
-                    "is large: add a column of the new type, fill it, and let a later release use it."
-                )
-            ]
+            remark = [_rewrite_remark(table)]
         changed = self.engine.alter_column(table, before.name, before, cost, modify_type=new, **options)
         return [*remark, *changed]
 
@@ -747,6 +750,13 @@ def _with_remark(operations: Sequence[MigrateOperation], remark: Remark) -> Auto
     return Autocommit([remark, *block.operations])
 
 
+def _rewrite_remark(table: Name) -> Remark:
+    return Remark(
+        f"PostgreSQL writes all of {table[1]} anew for this, and lets nobody read meanwhile. If the table is large: "
+        "add a plain column, fill it, and let a later release use it."
+    )
+
+
 def _uniques(table: Any) -> list[Any]:
     constraints = [] if table is None else table.constraints
     return [item for item in constraints if isinstance(item, sa.UniqueConstraint)]
@@ -764,20 +774,34 @@ def _bare(column: sa.Column[Any], **change: Any) -> Any:
 
 
 def _like(column: sa.Column[Any], **change: Any) -> Any:
-    """Return a column with the same name, type, nullability and default, but for what changes."""
+    """Return a column with the same name, type, nullability, default and comment, but for what changes."""
     given: dict[str, Any] = {
         "type": column.type,
         "nullable": column.nullable,
-        "server_default": _default(column.server_default),
+        "server_default": column.server_default,
         **change,
     }
     return sa.Column(
-        column.name, given["type"], nullable=given["nullable"], server_default=_default(given["server_default"])
+        column.name,
+        given["type"],
+        nullable=given["nullable"],
+        server_default=_default(given["server_default"]),
+        comment=column.comment,
     )
 
 
 def _default(value: Any) -> Any:
     return value.arg if isinstance(value, sa.DefaultClause) else value
+
+
+def _finished(column: sa.Column[Any], operation: ops.AlterColumnOp) -> Any:
+    """Return a column after the changes of an operation that come before one of its type."""
+    change: dict[str, Any] = {}
+    if operation.modify_nullable is not None:
+        change["nullable"] = operation.modify_nullable
+    if operation.modify_server_default not in (False, None):
+        change["server_default"] = operation.modify_server_default
+    return _like(column, **change)
 
 
 def _before(operation: ops.AlterColumnOp) -> sa.Column[Any]:
@@ -787,6 +811,7 @@ def _before(operation: ops.AlterColumnOp) -> sa.Column[Any]:
         operation.existing_type,
         nullable=operation.existing_nullable is not False,
         server_default=_default(operation.existing_server_default or None),
+        comment=operation.existing_comment,
     )
 
 
