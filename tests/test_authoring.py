@@ -443,12 +443,7 @@ with op.get_context().autocommit_block():
         "upgrade_after_deploy": """\
 with op.get_context().autocommit_block():
     # What the old code has written since:
-    # 5000 rows at a time, each batch committed.
-    op.execute(
-        "DO $$ BEGIN LOOP UPDATE account SET email = lower(login) WHERE ctid = ANY (ARRAY(SELECT ctid FROM "
-        "account WHERE email IS NULL AND (lower(login)) IS NOT NULL LIMIT 5000)); EXIT WHEN NOT FOUND; "
-        "COMMIT; END LOOP; END $$"
-    )
+    op.execute("UPDATE account SET email = lower(login) WHERE email IS NULL")
     op.execute("ALTER TABLE account ADD CONSTRAINT account_email_not_null CHECK (email IS NOT NULL) NOT VALID")
     op.execute("ALTER TABLE account VALIDATE CONSTRAINT account_email_not_null")
 
@@ -886,3 +881,20 @@ def test_env_py_of_flask_migrate_writes_phases_with_our_template(sqlite_url: str
 
     assert "drop_column" in project.bodies()["upgrade_after_deploy"]
     assert "Nothing was written" in again.stderr
+
+
+def test_next_release_overtakes_what_is_left_without_a_warning(postgresql_url: str, tmp_path: Path) -> None:
+    old = tables(LOGIN, team=[LOGIN])
+    new = tables(Column("name", String(40)), Column("email", String(9), nullable=False), team=[LOGIN])
+    options = ["--rename", "account.login=name", "--fill", "account.email=name"]
+    project = write(old, new, tmp_path, postgresql_url, *options)
+    project.must("upgrade", "--phase", "before-deploy")
+    more = project.text().replace("'r1'", "'r2'").replace("down_revision = None", "down_revision = 'r1'")
+    (project.folder / "versions" / "r2.py").write_text(
+        more[: more.index("@phased")]
+        + '@phased("before-deploy")\ndef upgrade():\n    op.add_column("team", sa.Column("size", sa.Integer()))\n'
+    )
+
+    ended = project.flask("upgrade", "--phase", "before-deploy")
+
+    assert (ended.exit_code, "Warning" in ended.output) == (0, False), ended.output

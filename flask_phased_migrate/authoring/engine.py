@@ -103,6 +103,14 @@ class Engine:
 
     # -- rows --------------------------------------------------------------------------------------
 
+    def fill_rest(self, table: Name, column: str, value: str) -> list[MigrateOperation]:
+        """Return an update of the few rows that have come without a value since they were filled.
+
+        One plain statement: what it touches can be told, so that later revisions may overtake it.
+        """
+        name = self.quote(column)
+        return [Autocommit([Sql(f"UPDATE {self.quote(*table)} SET {name} = {value} WHERE {name} IS NULL")])]
+
     def fill(self, table: Name, column: str, value: str, where: str | None = None) -> list[MigrateOperation]:
         """Return an update of the rows without a value, in pieces where the engine can commit between them.
 

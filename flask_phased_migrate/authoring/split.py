@@ -304,7 +304,7 @@ class _Splitter:
             fill = self.engine.fill(table, column.name, value)
             self.pieces.add(Before.FILL, fill)
             remark = Remark("What the old code has written since:")
-            self.pieces.add(After.FILL, [_with_remark(fill, remark)])
+            self.pieces.add(After.FILL, [_with_remark(self.engine.fill_rest(table, column.name, value), remark)])
         self.pieces.add(
             After.NOT_NULL, self.engine.set_not_null(table, column), self.engine.drop_not_null(table, column)
         )
