@@ -17,10 +17,21 @@ import alembic.command
 from alembic.util import CommandError
 
 from . import alembic_plugin
-from .environment import READ_ONLY_KEY, Config, alembic_call, open_script, revision_file_errors, run_environment
+from .authoring import Answers
+from .environment import (
+    COMPARISON_KEY,
+    READ_ONLY_KEY,
+    Config,
+    alembic_call,
+    open_script,
+    revision_file_errors,
+    run_environment,
+)
 from .errors import UsageError
 from .executor import end_reading
 from .extension import Migrate, current_migrate
+from .extension.authoring import COMMAND_FOR_TEMPLATE, Comparison, has_phases, update_template
+from .extension.env_file import CLASSIC_KEY
 from .graph import Revision
 from .offline.data import MigrationData
 from .offline.text import render_sql, with_bind
@@ -77,6 +88,14 @@ def init(
         file.write_text(file.read_text().replace("\nbinds = default\n", "\nbinds = all\n"))
 
 
+def renew_template(directory: str | None = None) -> None:
+    """Put the current revision template into a migrations folder; the one that was there is kept beside it."""
+    with _alembic(directory) as config:
+        template, kept = update_template(open_script(config).dir)
+    before = f" The template that was there: {kept}" if kept is not None else ""
+    sys.stdout.write(f"Wrote {template}.{before}\n")
+
+
 def revision(
     directory: str | None = None,
     message: str | None = None,
@@ -89,11 +108,20 @@ def revision(
     rev_id: str | None = None,
     depends_on: Any = None,
     x_arg: Any = None,
+    *,
+    phases: bool = True,
+    answers: Answers | None = None,
 ) -> Any:
-    """Create a revision file; return Alembic's ``Script`` object of it."""
+    """Create a revision file; return Alembic's ``Script`` object of it.
+
+    :param phases: with ``autogenerate``, divide what is found into phases where the folder's template can hold them.
+    :param answers: those to questions that only a person can answer; without, such a question is refused.
+    """
     with _alembic(directory, opts=["autogenerate"] if autogenerate else None, x_arg=x_arg) as config:
         _refuse_taken(config, None if autogenerate else rev_id)
-        return alembic.command.revision(
+        if autogenerate:
+            _prepare_authoring(config, phases=phases, answers=answers)
+        found = alembic.command.revision(
             config,
             message,
             autogenerate=autogenerate,
@@ -105,6 +133,50 @@ def revision(
             rev_id=rev_id,
             depends_on=depends_on or None,
         )
+        if autogenerate:
+            _say_what_was_compared(config, found)
+        return found
+
+
+def _prepare_authoring(config: Config, *, phases: bool, answers: Answers | None) -> None:
+    """Have autogenerate divide what it finds, if the folder's template has a place for each phase."""
+    comparison: Comparison = config.attributes[COMPARISON_KEY]
+    folder = open_script(config).dir
+    if phases and has_phases(folder):
+        comparison.phases = current_migrate().read_phases(config)
+        comparison.answers = answers or Answers()
+    elif phases and answers is not None and (answers.renames or answers.fills):
+        raise UsageError(
+            f"{folder}/script.py.mako has no place for phases, so --rename and --fill have no effect. Nothing was "
+            f"written. Type: {COMMAND_FOR_TEMPLATE}"
+        )
+    elif phases:
+        comparison.notes.append(
+            f"Written in one piece, as Flask-Migrate does: {folder}/script.py.mako has no place for phases. To have "
+            f"revisions that are safe while the application runs: {COMMAND_FOR_TEMPLATE} (this form, without this "
+            "message: --no-phases)"
+        )
+    config.attributes[CLASSIC_KEY] = comparison.answers is None
+
+
+def _say_what_was_compared(config: Config, found: Any) -> None:
+    """Tell on standard error what the person should know of the file, or why there is none."""
+    comparison: Comparison = config.attributes[COMPARISON_KEY]
+    if found:
+        notes = comparison.notes
+    else:
+        compared = "; ".join(map(str, comparison.compared))
+        notes = [f"Nothing was written: the models say what the database has. Compared were {compared}."]
+        if comparison.compared and not any(item.tables for item in comparison.compared):
+            notes.append("The models have no table: is the module imported that defines them?")
+    _say_views(comparison)
+    for note in notes:
+        sys.stderr.write(f"{note}\n")
+
+
+def _say_views(comparison: Comparison) -> None:
+    if comparison.views:
+        sys.stderr.write(f"Views are not compared: {', '.join(sorted(comparison.views))}.\n")
 
 
 def _refuse_taken(config: Config, rev_id: str | None) -> None:
@@ -125,9 +197,15 @@ def migrate(
     rev_id: str | None = None,
     x_arg: Any = None,
     depends_on: Any = None,
+    **authoring: Any,
 ) -> Any:
-    """Create a revision file with the operations that turn the database into what the models say."""
-    return revision(directory, message, True, sql, head, splice, branch_label, version_path, rev_id, depends_on, x_arg)
+    """Create a revision file with the operations that turn the database into what the models say.
+
+    :param authoring: ``phases`` and ``answers`` of :func:`revision`.
+    """
+    return revision(
+        directory, message, True, sql, head, splice, branch_label, version_path, rev_id, depends_on, x_arg, **authoring
+    )
 
 
 def edit(directory: str | None = None, revision: str = "current") -> None:
@@ -300,6 +378,7 @@ def check(directory: str | None = None) -> None:
     with _alembic(directory) as config:
         config.attributes[READ_ONLY_KEY] = True
         alembic.command.check(config)
+        _say_views(config.attributes[COMPARISON_KEY])
 
 
 def ensure_version(directory: str | None = None, sql: bool = False) -> None:

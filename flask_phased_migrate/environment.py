@@ -47,6 +47,8 @@ HOOKED_KEY = "phased_hooked"
 READ_ONLY_KEY = "phased_read_only"
 CONNECTIONS_KEY = "phased_connections"
 """Attribute of a configuration: the :class:`Connections` of the tool, where they are not env.py's own."""
+COMPARISON_KEY = "phased_comparison"
+"""Attribute of a configuration: called with what env.py gives to ``context.configure()``, which it may change."""
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 

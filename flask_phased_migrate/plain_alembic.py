@@ -17,7 +17,7 @@ from typing import Any
 
 from alembic.script.revision import RevisionError
 
-from .environment import BINDS_KEY, HOOKED_KEY, READ_ONLY_KEY, bind_name
+from .environment import BINDS_KEY, COMPARISON_KEY, HOOKED_KEY, READ_ONLY_KEY, bind_name
 from .errors import Refused, StepInterrupted
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, body_checksum, configure_phases, read_bodies
@@ -35,6 +35,9 @@ def before_configure(environment: Any, options: dict[str, Any]) -> None:
     """
     version_table = options.get("version_table") or "alembic_version"
     options["include_name"] = _hiding(options.get("include_name"), bookkeeping_names(version_table))
+    change = environment.config.attributes.get(COMPARISON_KEY)
+    if change is not None:
+        change(options)
     function = environment.context_opts.get("fn")
     if function is not None and not environment.context_opts.get(HOOKED_KEY):
         environment.context_opts[HOOKED_KEY] = True

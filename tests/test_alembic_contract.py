@@ -11,9 +11,12 @@ import alembic.context
 import alembic.op
 import sqlalchemy as sa
 from alembic import util
+from alembic.autogenerate.api import AutogenContext
+from alembic.autogenerate.render import render_op_text
 from alembic.config import Config
 from alembic.ddl.impl import DefaultImpl
 from alembic.operations import BatchOperations, Operations
+from alembic.operations.ops import CreateUniqueConstraintOp, DropConstraintOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo
 from alembic.script import ScriptDirectory
@@ -175,3 +178,19 @@ def test_operations_of_a_batch_ask_their_impl_for_nothing_but_the_table() -> Non
     batch.create_check_constraint("c", "x > 0")
     batch.create_table_comment("words")
     assert [getattr(item, "table_name", None) or item.source_table for item in seen] == ["a"] * 6  # type: ignore[attr-defined]
+
+
+def test_autogenerate_renders_in_batches_and_keeps_what_undoes_a_dropped_constraint() -> None:
+    options = {"alembic_module_prefix": "op."}
+    context = AutogenContext(offline_context(io.StringIO()), sa.MetaData(), opts=options, autogenerate=False)
+    undo = CreateUniqueConstraintOp(None, "t", ["n"])
+    with context._within_batch():
+        rendered = render_op_text(context, DropConstraintOp("c", "t", "unique", _reverse=undo))
+    assert rendered == "batch_op.drop_constraint('c', type_='unique')"
+    assert DropConstraintOp(None, "t", "unique", _reverse=undo).reverse().to_diff_tuple()[0] == "add_constraint"
+
+
+def test_sqlalchemy_copies_a_column_without_its_table() -> None:
+    table = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, nullable=False, server_default="1"))
+    found = table.c.n._copy()
+    assert (found.name, found.table, found.nullable, found.server_default.arg) == ("n", None, False, "1")

@@ -86,7 +86,7 @@ def without_durations(text: str) -> str:
 
 def test_the_five_minute_example_does_what_the_readme_shows(tmp_path: Path) -> None:
     blocks = [block for block in five_minutes() if "name" not in block.options]
-    assert [block.language for block in blocks].count("console") == 7
+    assert [block.language for block in blocks].count("console") == 6
     for block in blocks:
         if block.language == "python":
             write_file(tmp_path, block)

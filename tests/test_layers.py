@@ -272,8 +272,9 @@ def test_only_cli_ends_the_process():
 
 
 def test_no_module_asks_a_person_anything():
-    wrong = [place for _, place, call in calls() if dotted(call.func) in ("input", "click.prompt", "click.confirm")]
-    assert wrong == []
+    """All but the one questioner of ``flask db migrate``."""
+    asking = [place for _, place, call in calls() if dotted(call.func) in ("input", "click.prompt", "click.confirm")]
+    assert [place for place in asking if not place.startswith("flask_phased_migrate/cli/authoring.py:")] == []
 
 
 def test_importing_the_package_does_not_import_alembic_or_sqlalchemy():

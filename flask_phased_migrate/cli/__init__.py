@@ -14,6 +14,7 @@ from flask import g
 from flask.cli import with_appcontext
 
 from ..errors import MigrateError, NotReady, UsageError
+from .authoring import authoring_options, read_authoring
 from .group import (
     BIND,
     BRANCH_LABEL,
@@ -133,11 +134,17 @@ def list_templates() -> None:
 @click.option("--multidb", is_flag=True, help="Migrate every bind, not only the unnamed database.")
 @click.option("-t", "--template", default=None, help='Template to use (default is "flask"), or the path of one.')
 @click.option("--package", is_flag=True, help="Write empty __init__.py files into the folder and its versions.")
-def init(directory: str | None, multidb: bool, template: str | None, package: bool) -> None:
+@click.option("--update-template", is_flag=True, help="Only renew script.py.mako of the folder that there is.")
+def init(directory: str | None, multidb: bool, template: str | None, package: bool, update_template: bool) -> None:
     """Create a new migrations folder.
 
     Example: flask db init --multidb
     """
+    if update_template:
+        others = {"--multidb": multidb, "--template": template, "--package": package}
+        _refuse_together("--update-template", True, others)
+        _commands().renew_template(directory)
+        return
     _commands().init(directory, multidb, template, package)
 
 
@@ -146,25 +153,47 @@ def init(directory: str | None, multidb: bool, template: str | None, package: bo
 @MESSAGE
 @click.option("--autogenerate", is_flag=True, help="Fill in the operations that the models call for.")
 @new_revision_options
-def revision(directory: str | None, **options: Any) -> None:
+@authoring_options
+def revision(
+    directory: str | None,
+    no_phases: bool,
+    no_input: bool,
+    rename: Sequence[str],
+    fill: Sequence[str],
+    **options: Any,
+) -> None:
     """Create a new revision file.
 
     Example: flask db revision -m "add email"
     """
-    _commands().revision(directory, **options)
+    given = {"--no-phases": no_phases, "--no-input": no_input, "--rename": rename, "--fill": fill}
+    _refuse_together("revision without --autogenerate", not options["autogenerate"], given)
+    authoring = read_authoring(no_phases=no_phases, no_input=no_input, rename=rename, fill=fill)
+    _commands().revision(directory, **options, **(authoring if options["autogenerate"] else {}))
 
 
 @db.command()
 @DIRECTORY
 @MESSAGE
 @new_revision_options
+@authoring_options
 @X_ARG
-def migrate(directory: str | None, **options: Any) -> None:
-    """Create a revision file from the models (revision --autogenerate).
+def migrate(
+    directory: str | None,
+    no_phases: bool,
+    no_input: bool,
+    rename: Sequence[str],
+    fill: Sequence[str],
+    **options: Any,
+) -> None:
+    """Create a revision file from the models (revision --autogenerate), divided into phases.
+
+    What the new code needs goes before the deploy, what would break the old code after it.
 
     Example: flask db migrate -m "add email"
     """
-    _commands().migrate(directory, **options)
+    authoring = read_authoring(no_phases=no_phases, no_input=no_input, rename=rename, fill=fill)
+    _commands().migrate(directory, **options, **authoring)
 
 
 @db.command()

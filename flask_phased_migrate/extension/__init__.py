@@ -154,6 +154,9 @@ class Migrate:
         config.cmd_opts = options
         if current_app.config.get("MIGRATE_DATABASE_URL"):
             config.attributes["phased_connections"] = migration_connections(current_settings().db)
+        from .authoring import make_comparison
+
+        config.attributes["phased_comparison"] = make_comparison(current_app.config)
         return self.call_configure_callbacks(config)  # type: ignore[no-any-return]
 
     def _directory(self) -> str:

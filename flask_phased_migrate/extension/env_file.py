@@ -14,10 +14,13 @@ from typing import Any
 
 from flask import has_app_context
 
-from ..environment import BINDS_KEY
+from ..environment import BINDS_KEY, COMPARISON_KEY
 from ..errors import ConfigurationError
 from ..phases import DEFAULT_BIND, configure_phases
 from .settings import MigrateSettings, current_settings, engines_of
+
+CLASSIC_KEY = "phased_classic"
+"""Attribute of a configuration: whether autogenerate writes the form that Flask-Migrate writes."""
 
 
 @dataclass(frozen=True)
@@ -140,6 +143,86 @@ def template_binds(config: Any) -> tuple[TemplateBind, ...]:
         )
         for name in names
     )
+
+
+@dataclass(frozen=True)
+class TemplateFunction:
+    """A function of a revision: its decorator ("" for none), its name, and its text."""
+
+    decorator: str
+    name: str
+    body: str
+
+
+@dataclass(frozen=True)
+class RevisionText:
+    """What a revision template writes: ``phased`` if it imports that, and a remark before the downgrades."""
+
+    upgrade: tuple[TemplateFunction, ...]
+    downgrade: tuple[TemplateFunction, ...]
+    phased: bool
+    remark: str = ""
+
+
+def revision_text(config: Any, variable: Callable[[str], Any]) -> RevisionText:
+    """Return the functions of a new revision, for the template.
+
+    Operations that autogenerate has divided come as a function for each phase that has some; ``flask db revision``
+    gets an empty one for each phase; ``--no-phases``, on a single database, what Flask-Migrate writes.
+
+    :param variable: gives a variable of the template by its name, None for an unknown one.
+    """
+    binds, phases = template_binds(config), template_phases(config)
+    classic = bool(config.attributes.get(CLASSIC_KEY))
+    if classic and len(binds) == 1:
+        return RevisionText(
+            (TemplateFunction("", "upgrade", _body(variable, binds[0].upgrade_token, "") or "pass"),),
+            (TemplateFunction("", "downgrade", _body(variable, binds[0].downgrade_token, "") or "pass"),),
+            phased=False,
+        )
+    comparison = config.attributes.get(COMPARISON_KEY)
+    divided = comparison is not None and comparison.split
+    remark = '# Each phase with code needs its undo: @downgrade.phase("PHASE") for the other phases.'
+    return RevisionText(
+        _functions("upgrade", binds, phases, variable, empty=not divided),
+        _functions("downgrade", binds, phases if divided else phases[:1], variable, empty=not divided),
+        phased=True,
+        remark="" if divided else remark,
+    )
+
+
+def _functions(
+    direction: str,
+    binds: Sequence[TemplateBind],
+    phases: Sequence[tuple[str, str]],
+    variable: Callable[[str], Any],
+    *,
+    empty: bool,
+) -> tuple[TemplateFunction, ...]:
+    """Return the functions of one direction: the first always, the others with code, or all with ``empty``."""
+    found: list[TemplateFunction] = []
+    for place, (phase, word) in enumerate(phases):
+        for bind in binds:
+            token = bind.upgrade_token if direction == "upgrade" else bind.downgrade_token
+            body = _body(variable, token, f"_{word}" if place else "")
+            if not found:
+                found.append(TemplateFunction(f'@phased("{phase}"{bind.keyword})', direction, body or "pass"))
+            elif body or empty:
+                decorator = f'@{direction}.phase("{phase}"{bind.keyword})'
+                found.append(TemplateFunction(decorator, f"{direction}_{word}{bind.suffix}", body or "pass"))
+    return tuple(found)
+
+
+def _body(variable: Callable[[str], Any], token: str, ending: str) -> str:
+    """Return the operations of a phase, "" for none.
+
+    Flask-Migrate's multi-bind env.py writes the unnamed database's token with an underscore before it.
+    """
+    text = str(variable(token + ending) or variable(f"_{token}{ending}") or "")
+    lines = [line.strip() for line in text.splitlines()]
+    if all(line.startswith("# ###") or line in ("", "pass") for line in lines):
+        return ""
+    return f"{text}\n    pass" if all(line.startswith("#") or not line for line in lines) else text
 
 
 def template_phases(config: Any) -> tuple[tuple[str, str], ...]:

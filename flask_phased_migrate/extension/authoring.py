@@ -1,0 +1,271 @@
+"""What autogenerate compares, and how what it finds becomes a revision: the options that go into env.py's context."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..environment import BINDS_KEY, bind_name
+from ..phases import Phases, split_names
+
+if TYPE_CHECKING:
+    from ..authoring import Answers, Facts
+
+COMMAND_FOR_TEMPLATE = "flask db init --update-template"
+TEMPLATE_MARK = "revision_text("
+"""What a revision template calls that has a place for each phase."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One metadata that was compared: with what, and how many tables it has."""
+
+    bind: str
+    database: str
+    tables: int
+
+    def __str__(self) -> str:
+        number = "no table" if self.tables == 0 else f"{self.tables} table{'s' if self.tables > 1 else ''}"
+        return f"{self.bind} ({self.database}): {number}"
+
+
+@dataclass
+class Comparison:
+    """Changes what env.py gives to ``context.configure()``; called with it, once a bind.
+
+    ``answers`` is None where nothing is to be written. ``split`` says, after the call, whether the operations were
+    divided into phases.
+    """
+
+    include: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    schemas: tuple[str, ...] = ()
+    phases: Phases | None = None
+    answers: Answers | None = None
+    split: bool = False
+    views: set[str] = field(default_factory=set)
+    compared: list[Compared] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def __call__(self, options: dict[str, Any]) -> None:
+        """Add our own choices to those of env.py, which go first."""
+        options["include_object"] = self._including(options.get("include_object"))
+        if self.schemas:
+            options["include_schemas"] = True
+            options["include_name"] = self._including_schema(options.get("include_name"))
+        if "user_module_prefix" not in options:
+            options["render_item"] = _importing(options.get("render_item"))
+        options["process_revision_directives"] = self._processing(options.get("process_revision_directives"))
+
+    def _including(self, chosen: Callable[..., bool] | None) -> Callable[..., bool]:
+        def include_object(item: Any, name: Any, type_: str, reflected: bool, compare_to: Any) -> bool:
+            if type_ == "table" and getattr(item, "is_view", False):
+                self.views.add(item.fullname)
+                return False
+            if type_ == "table" and not self.is_ours(item.schema, str(name)):
+                return False
+            return True if chosen is None else chosen(item, name, type_, reflected, compare_to)
+
+        return include_object
+
+    def is_ours(self, schema: str | None, name: str) -> bool:
+        """Return whether a table is compared: it is included, where that is limited, and not excluded."""
+        full = name if schema is None else f"{schema}.{name}"
+        if self.include and not any(_matches(pattern, name, full) for pattern in self.include):
+            return False
+        return not any(_matches(pattern, name, full) for pattern in self.exclude)
+
+    def _including_schema(self, chosen: Callable[..., bool] | None) -> Callable[..., bool]:
+        def include_name(name: str | None, type_: str, parents: Any) -> bool:
+            if type_ == "schema" and name is not None and name not in self.schemas:
+                return False
+            return True if chosen is None else chosen(name, type_, parents)
+
+        return include_name
+
+    def _processing(self, own: Callable[..., None] | None) -> Callable[..., None]:
+        def process_revision_directives(context: Any, revision: Any, directives: list[Any]) -> None:
+            metadata = _metadata_of(context)
+            if context.opts.get("target_metadata") is not None and context.connection is not None:
+                self.compared.append(_describe(context, metadata))
+                if directives:
+                    _add_enum_values(context, metadata, directives[0])
+                if directives and self.answers is not None:
+                    _add_unnamed(context, metadata, directives[0])
+            if own is not None:
+                own(context, revision, directives)
+            if directives and self.answers is not None and self.phases is not None:
+                self._divide(context, metadata, directives[0])
+
+        return process_revision_directives
+
+    def _divide(self, context: Any, metadata: Sequence[Any], script: Any) -> None:
+        from ..authoring import split_script
+
+        assert self.answers is not None
+        assert self.phases is not None
+        self.split = True
+        self.notes.extend(split_script(script, self.phases, read_facts(context, metadata), self.answers))
+        if len(self.compared) == len(context.opts.get(BINDS_KEY, (None,))):
+            self.answers.refuse_unused()
+
+
+def _matches(pattern: str, name: str, full: str) -> bool:
+    return fnmatchcase(full, pattern) or fnmatchcase(name, pattern)
+
+
+def make_comparison(config: Mapping[str, Any]) -> Comparison:
+    """Return what the application's settings say of the comparison."""
+    include, exclude, schemas = (
+        split_names(config.get(f"MIGRATE_{name}") or ()) for name in ("INCLUDE_TABLES", "EXCLUDE_TABLES", "SCHEMAS")
+    )
+    return Comparison(include, exclude, schemas)
+
+
+def _metadata_of(context: Any) -> tuple[Any, ...]:
+    found = context.opts.get("target_metadata")
+    return tuple(found) if isinstance(found, (list, tuple)) else () if found is None else (found,)
+
+
+def _describe(context: Any, metadata: Sequence[Any]) -> Compared:
+    url = context.connection.engine.url
+    tables = sum(not getattr(table, "is_view", False) for item in metadata for table in item.tables.values())
+    return Compared(bind_name(context.opts, {}), f"{url.get_backend_name()} {url.database or 'in memory'}", tables)
+
+
+def _importing(own: Callable[..., Any] | None) -> Callable[..., Any]:
+    """Return Alembic's hook for rendering, which adds the import of each type that is not SQLAlchemy's."""
+
+    def render_item(type_: str, item: Any, context: Any) -> Any:
+        rendered = own(type_, item, context) if own is not None else False
+        module = type(item).__module__
+        if type_ == "type" and rendered is False and module.split(".")[0] not in ("sqlalchemy", "builtins"):
+            context.imports.add(f"import {module}")
+        return rendered
+
+    return render_item
+
+
+# -- facts of a database --------------------------------------------------------------------------------
+
+
+def read_facts(context: Any, metadata: Sequence[Any]) -> Facts:
+    """Return what the rules have to know of a bind's database; reads only."""
+    import sqlalchemy as sa
+
+    from ..authoring import Facts
+
+    inspector = sa.inspect(context.connection)
+    tables = {(table.schema, table.name) for item in metadata for table in item.tables.values()}
+    existing = {schema: set(inspector.get_table_names(schema=schema)) for schema in {schema for schema, _ in tables}}
+    indexes = {
+        (schema, name): _read_indexes(inspector, schema, name)
+        for schema, name in tables
+        if context.dialect.name in ("mysql", "mariadb") and name in existing[schema]
+    }
+    return Facts(
+        dialect=context.dialect,
+        metadata=tuple(metadata),
+        enums=read_enums(context),
+        enum_users=_read_enum_users(context),
+        indexes=indexes,
+        default_schema=inspector.default_schema_name,
+    )
+
+
+def _read_indexes(inspector: Any, schema: str | None, table: str) -> dict[str, tuple[str, ...]]:
+    found = {str(item["name"]): tuple(map(str, item["column_names"])) for item in inspector.get_indexes(table, schema)}
+    return {"PRIMARY": tuple(inspector.get_pk_constraint(table, schema)["constrained_columns"]), **found}
+
+
+def read_enums(context: Any) -> dict[tuple[str | None, str], tuple[str, ...]]:
+    """Return PostgreSQL's types of values by schema (None for the usual one) and name."""
+    if context.dialect.name != "postgresql":
+        return {}
+    import sqlalchemy as sa
+
+    inspector: Any = sa.inspect(context.connection)
+    usual = inspector.default_schema_name
+    return {
+        (None if item["schema"] == usual else item["schema"], item["name"]): tuple(item["labels"])
+        for item in inspector.get_enums(schema="*")
+    }
+
+
+_USERS = """
+SELECT n.nspname, t.typname, count(*) FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid
+JOIN pg_namespace n ON n.oid = t.typnamespace JOIN pg_class c ON c.oid = a.attrelid
+WHERE t.typtype = 'e' AND c.relkind IN ('r', 'p') AND NOT a.attisdropped GROUP BY 1, 2
+"""
+
+
+def _read_enum_users(context: Any) -> dict[tuple[str | None, str], int]:
+    if context.dialect.name != "postgresql":
+        return {}
+    import sqlalchemy as sa
+
+    usual = sa.inspect(context.connection).default_schema_name
+    rows = context.connection.execute(sa.text(_USERS))
+    return {(None if schema == usual else schema, name): count for schema, name, count in rows}
+
+
+def _add_enum_values(context: Any, metadata: Sequence[Any], script: Any) -> None:
+    """Add to the operations the values of PostgreSQL's types that the models have and the database has not."""
+    if context.dialect.name != "postgresql":
+        return
+    from ..authoring import enum_changes
+
+    script.upgrade_ops_list[-1].ops.extend(enum_changes(metadata, read_enums(context), context.dialect))
+
+
+def _add_unnamed(context: Any, metadata: Sequence[Any], script: Any) -> None:
+    """Add the unique constraints without a name that SQLite has and the models have not: Alembic passes over them."""
+    if context.dialect.name != "sqlite":
+        return
+    import sqlalchemy as sa
+
+    from ..authoring import unnamed_uniques
+
+    inspector = sa.inspect(context.connection)
+    tables = set(inspector.get_table_names())
+    existing = {
+        table.name: [
+            tuple(map(str, item["column_names"]))
+            for item in inspector.get_unique_constraints(table.name)
+            if item["name"] is None
+        ]
+        for one in metadata
+        for table in one.tables.values()
+        if table.schema is None and table.name in tables
+    }
+    script.upgrade_ops_list[-1].ops.extend(unnamed_uniques(metadata, existing))
+
+
+# -- templates ------------------------------------------------------------------------------------------
+
+
+def has_phases(folder: str) -> bool:
+    """Return whether a folder's revision template has a place for the operations of each phase."""
+    template = Path(folder, "script.py.mako")
+    return template.is_file() and TEMPLATE_MARK in template.read_text(encoding="utf-8", errors="replace")
+
+
+def update_template(folder: str) -> tuple[Path, Path | None]:
+    """Put our revision template into a folder; return its path, and where the one that was there went."""
+    from ..environment import Config
+
+    template = Path(folder, "script.py.mako")
+    kept = None
+    if template.exists():
+        kept = template.with_name("script.py.mako.old")
+        number = 2
+        while kept.exists():
+            kept = template.with_name(f"script.py.mako.old{number}")
+            number += 1
+        template.rename(kept)
+    ours = Path(Config().get_template_directory(), "flask", "script.py.mako")
+    template.write_text(ours.read_text(encoding="utf-8"), encoding="utf-8")
+    return template, kept

@@ -1,0 +1,188 @@
+"""Models before and after, and a small project in which the revision between them is written and run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import flask
+import sqlalchemy as sa
+from support import TEMPLATE
+
+from flask_phased_migrate import Migrate
+
+Model = Callable[[sa.MetaData], object]
+Rows = Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of the models; ``old_row`` and ``new_row`` are what each code inserts, by table."""
+
+    name: str
+    old: Model
+    new: Model
+    old_row: Rows = field(default_factory=dict)
+    new_row: Rows = field(default_factory=dict)
+    options: Sequence[str] = ()
+    engines: Sequence[str] = ("postgresql", "mysql", "sqlite")
+
+    def __str__(self) -> str:
+        return self.name
+
+
+_ENGINES: dict[str, sa.Engine] = {}
+
+
+def engine_of(url: str) -> sa.Engine:
+    """Return an engine that keeps its connections: a new one to MariaDB takes longer than most statements."""
+    if url not in _ENGINES:
+        # A statement that PostgreSQL has prepared fails once its columns have other types.
+        options = {"prepare_threshold": None} if "psycopg" in url or url.startswith("postgresql:") else {}
+        _ENGINES[url] = sa.create_engine(url, connect_args=options)
+    return _ENGINES[url]
+
+
+def dispose_engines() -> None:
+    """Close the connections of all engines."""
+    while _ENGINES:
+        _ENGINES.popitem()[1].dispose()
+
+
+class Project:
+    """An application whose models are ``metadata``, with a migrations folder of ours."""
+
+    def __init__(self, folder: Path, url: str, model: Model, **settings: Any) -> None:
+        self.folder = folder / "migrations"
+        self.url = url
+        if not self.folder.exists():
+            (self.folder / "versions").mkdir(parents=True)
+            for name in ("env.py", "script.py.mako"):
+                (self.folder / name).write_text((TEMPLATE / name).read_text())
+            (self.folder / "alembic.ini").write_text((TEMPLATE / "alembic.ini.mako").read_text())
+        self.metadata = sa.MetaData()
+        model(self.metadata)
+        self.engine = engine_of(url)
+        self.app = flask.Flask("shop", root_path=str(folder))
+        self.app.config.update(settings)
+        self.migrate = Migrate(self.app, metadata=self.metadata, engine=self.engine, directory=self.folder)
+
+    def flask(self, *words: str) -> Any:
+        """Return how ``flask db WORDS`` ended."""
+        return self.app.test_cli_runner().invoke(args=["db", *words])
+
+    def must(self, *words: str) -> str:
+        """Return the output of a command that has to succeed."""
+        ended = self.flask(*words)
+        assert ended.exit_code == 0, f"{words}: {ended.output}\n{self.text()}"
+        return str(ended.output)
+
+    def files(self) -> list[Path]:
+        """The revision files."""
+        return sorted((self.folder / "versions").glob("*.py"))
+
+    def text(self) -> str:
+        """The text of the one revision file, "" for none."""
+        return "\n".join(file.read_text() for file in self.files())
+
+    def bodies(self) -> dict[str, str]:
+        """The functions of the revision file by name, without Alembic's remarks."""
+        found = {}
+        for part in re.split(r"\n(?=@|def )", self.text()):
+            match = re.search(r"^def (\w+)\(\):\n(.*)", part, re.DOTALL | re.MULTILINE)
+            if match:
+                lines = [line[4:] for line in match[2].splitlines() if "# ###" not in line]
+                found[match[1]] = "\n".join(lines).strip()
+        return found
+
+
+def use(url: str, metadata: sa.MetaData, rows: Rows) -> None:
+    """Insert rows and read every table, as code with these models does."""
+    engine = engine_of(url)
+    with engine.begin() as connection:
+        for name, values in rows.items():
+            connection.execute(metadata.tables[name].insert().values(**values))
+        for table in metadata.sorted_tables:
+            connection.execute(sa.select(table)).all()
+
+
+def describe(url: str) -> dict[str, Any]:
+    """Return what is in a database, without names that an engine makes up and without our own tables."""
+    engine = engine_of(url)
+    with engine.connect() as connection:
+        inspector = sa.inspect(connection)
+        tables = {
+            name: _describe_table(inspector, name)
+            for name in inspector.get_table_names()
+            if not name.startswith("alembic_version")
+        }
+        enums = inspector.get_enums() if hasattr(inspector, "get_enums") else []  # type: ignore[attr-defined]
+        triggers = connection.scalar(sa.text(_TRIGGERS[engine.dialect.name]))
+        types = {item["name"]: sorted(item["labels"]) for item in enums}
+        return {"tables": tables, "types": types, "triggers": triggers, "views": inspector.get_view_names()}
+
+
+_TRIGGERS = {
+    "postgresql": "SELECT count(*) FROM pg_trigger WHERE NOT tgisinternal",
+    "mysql": "SELECT count(*) FROM information_schema.triggers WHERE trigger_schema = database()",
+    "sqlite": "SELECT count(*) FROM sqlite_master WHERE type = 'trigger'",
+}
+
+
+def _describe_table(inspector: Any, name: str) -> dict[str, Any]:
+    columns = {
+        item["name"]: (str(item["type"]), item["nullable"], str(item["default"]))
+        for item in inspector.get_columns(name)
+    }
+    uniques = {tuple(item["column_names"]) for item in inspector.get_unique_constraints(name)}
+    indexes = {(tuple(item["column_names"]), item["unique"]) for item in inspector.get_indexes(name)}
+    return {
+        "columns": columns,
+        "key": tuple(inspector.get_pk_constraint(name)["constrained_columns"]),
+        "foreign keys": {
+            (tuple(item["constrained_columns"]), item["referred_table"]) for item in inspector.get_foreign_keys(name)
+        },
+        "unique": uniques | {columns for columns, unique in indexes if unique},
+        "indexes": {columns for columns, unique in indexes if not unique},
+        "checks": {item["name"] for item in inspector.get_check_constraints(name)},
+    }
+
+
+@contextmanager
+def migrated(change: Change, folder: Path, url: str, **settings: Any) -> Iterator[Project]:
+    """Give the project with the new models, a database made from the old ones with a row, and the file written."""
+    old = sa.MetaData()
+    change.old(old)
+    engine = engine_of(url)
+    old.create_all(engine)
+    use(url, old, change.old_row)
+    project = Project(folder, url, change.new, **settings)
+    project.must("migrate", "-m", "change", "--rev-id", "r1", *change.options)
+    yield project
+
+
+def run_through(change: Change, folder: Path, url: str) -> Project:
+    """Write the revision and run it phase by phase, up and down, with both codes at work."""
+    old = sa.MetaData()
+    change.old(old)
+    before = None
+    with migrated(change, folder, url) as project:
+        before = describe(url)
+        project.must("upgrade", "--phase", "before-deploy")
+        use(url, old, change.old_row)
+        use(url, project.metadata, change.new_row)
+        use(url, old, change.old_row)
+        project.must("upgrade", "--phase", "after-deploy")
+        use(url, project.metadata, change.new_row)
+        project.must("check")
+        project.must("downgrade", "--phase", "after-deploy", "base")
+        use(url, old, change.old_row)
+        use(url, project.metadata, change.new_row)
+        project.must("downgrade", "--phase", "before-deploy", "base")
+        use(url, old, change.old_row)
+        assert describe(url) == before, project.text()
+    return project
