@@ -644,6 +644,8 @@ READS = {
     "a session": "from sqlalchemy.orm import Session; Session(op.get_bind()).execute(sa.text('SELECT 1'))",
     "the application": "from flask import current_app as a; a.extensions['sqlalchemy'].engine.connect()",
     "an engine": "sa.create_engine('sqlite://').connect()",
+    "each row": "list(op.get_bind().execute(sa.text('SELECT 1')))",
+    "a row by its place": "op.get_bind().execute(sa.text('SELECT 1'))[0]",
     "the heads": "assert op.get_context().connection.scalar(sa.text('SELECT 1'))",
 }
 

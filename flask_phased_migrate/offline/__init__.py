@@ -547,7 +547,8 @@ def _is_read(error: BaseException, reason: str) -> bool:
     if isinstance(error, (DatabaseRead, sa.exc.UnboundExecutionError)):
         return True
     # Of Alembic's stand-in for a connection, or of the None that its execute() gives; what sa.inspect() says of both.
-    wanting = isinstance(error, (AttributeError, sa.exc.NoInspectionAvailable)) or "context manager" in reason
+    wanting = isinstance(error, (AttributeError, sa.exc.NoInspectionAvailable))
+    wanting = wanting or any(words in reason for words in ("context manager", "not iterable", "not subscriptable"))
     return wanting and ("'NoneType'" in reason or "MockConnection" in reason)
 
 
