@@ -127,7 +127,8 @@ def test_offline_sql_is_flask_migrates_without_its_defects(exporting: Twins, com
 
     if "requires a live database connection" in theirs.stderr:
         _take_output_files(exporting.theirs)
-        assert (ours.status, ours.stdout) == (3, "")
+        assert ours.status == 0, ours.stderr
+        assert "CREATE TABLE _alembic_tmp_account" in "".join([ours.stdout, *_take_output_files(exporting.ours)])
     else:
         expected = _without_returning([theirs.stdout, *_take_output_files(exporting.theirs)])
         found = [ours.stdout, *_take_output_files(exporting.ours)]
