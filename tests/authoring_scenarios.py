@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -100,14 +101,51 @@ class Project:
         return found
 
 
+_NUMBERS = itertools.count(1)
+
+
 def use(url: str, metadata: sa.MetaData, rows: Rows) -> None:
-    """Insert rows and read every table, as code with these models does."""
+    """Insert, update and delete rows and read every table, as code with these models does; a row of each stays.
+
+    A text with ``{n}`` gets another number each time.
+    """
     engine = engine_of(url)
+    for name, values in rows.items():
+        table = metadata.tables[name]
+        with engine.begin() as connection:
+            _insert(connection, table, values)
+            given = _numbered(values)
+            _check_row(connection, table, _insert(connection, table, values), {})
+            key = _insert(connection, table, values)
+            if given:
+                assert connection.execute(table.update().where(_is(table, key)).values(**given)).rowcount in (0, 1)
+                _check_row(connection, table, key, given)
+            assert connection.execute(table.delete().where(_is(table, key))).rowcount == 1
     with engine.begin() as connection:
-        for name, values in rows.items():
-            connection.execute(metadata.tables[name].insert().values(**values))
         for table in metadata.sorted_tables:
             connection.execute(sa.select(table)).all()
+
+
+def _insert(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> Any:
+    return connection.execute(table.insert().values(**_numbered(values))).inserted_primary_key
+
+
+def _numbered(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.replace("{n}", str(next(_NUMBERS))) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _is(table: sa.Table, key: Any) -> Any:
+    return sa.and_(*(column == value for column, value in zip(table.primary_key.columns, key, strict=True)))
+
+
+def _check_row(connection: sa.Connection, table: sa.Table, key: Any, given: Mapping[str, Any]) -> None:
+    """Read a row as the code does, and find in it what was written."""
+    row = connection.execute(sa.select(table).where(_is(table, key))).one()._mapping
+    written = {name: value for name, value in given.items() if isinstance(value, (str, int, bool))}
+    assert {name: row[table.columns[name]] for name in written} == written
 
 
 def describe(url: str) -> dict[str, Any]:
