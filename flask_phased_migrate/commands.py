@@ -167,6 +167,7 @@ def _say_what_was_compared(config: Config, found: Any) -> None:
     else:
         compared = "; ".join(map(str, comparison.compared))
         notes = [f"Nothing was written: the models say what the database has. Compared were {compared}."]
+        notes += comparison.notes
         if comparison.compared and not any(item.tables for item in comparison.compared):
             notes.append("The models have no table: is the module imported that defines them?")
     _say_views(comparison)

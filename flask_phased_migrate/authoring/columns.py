@@ -12,7 +12,7 @@ from .engine import is_constant, is_stable
 from .retype import change_type
 from .script import After, Before, table_of
 from .statements import Remark
-from .types import default_literal, neutral_literal
+from .types import compiled, default_literal, literal, neutral_literal, text_of
 from .values import Name, Question, dotted
 from .work import (
     Work,
@@ -73,8 +73,8 @@ def _forbids_default(work: Work, column: Any) -> bool:
 
 
 def _add_with_default(work: Work, table: Name, column: sa.Column[Any], value: str, back: Sequence[Any]) -> None:
-    text = value.startswith("'") and value.endswith("'")
-    default = sa.DefaultClause(value[1:-1].replace("''", "'") if text else sa.text(value))
+    text = text_of(value, work.facts)
+    default = sa.DefaultClause(sa.text(value) if text is None else text)
     with_default = column_like(column, server_default=default, nullable=False)
     remark = Remark(f"The old code does not know {column.name}: until it is gone, the database gives the default.")
     work.pieces.add(Before.COLUMNS, [remark, *column_added(work, table, column, server_default=default)], back)
@@ -175,14 +175,27 @@ def _known_value(work: Work, table: Name, before: sa.Column[Any]) -> str | None:
     default = None if model is None else model.server_default
     if isinstance(default, sa.DefaultClause):
         given = default.arg
-        literal = f"'{given}'".replace("''", "'") if isinstance(given, str) else str(given)
-        return literal.replace("%%", "%")
+        return literal(given, sa.String(), work.facts) if isinstance(given, str) else compiled(given, work.facts)
     return None if model is None else default_literal(model, work.facts)
+
+
+def _leave_generated(work: Work, table: Name, before: sa.Column[Any]) -> sa.Column[Any]:
+    """Leave out a change of how the database makes a column's values: a new sequence would begin at 1 again."""
+    text = (
+        f"{dotted(table, before.name)}: whether the database makes its values (Identity, Computed) is changed by hand, "
+        "with the sequence set to go on where the rows end."
+    )
+    work.pieces.note(f"Not written: {text}")
+    work.pieces.add(Before.ALTER, [Remark(f"To do: {text}")])
+    return before
 
 
 def _change_default(work: Work, table: Name, before: sa.Column[Any], operation: Any) -> sa.Column[Any]:
     """Set a default before the deploy, drop one after it; return the column as later changes find it."""
     existing = operation.existing_server_default
+    wanted = operation.modify_server_default
+    if isinstance(wanted, (sa.Identity, sa.Computed)) or isinstance(existing, (sa.Identity, sa.Computed)):
+        return _leave_generated(work, table, before)
     before = column_like(before, server_default=existing or None)
     forth = work.engine.alter_column(table, before.name, before, modify_server_default=operation.modify_server_default)
     after: sa.Column[Any] = column_like(before, server_default=operation.modify_server_default)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
 from .engine import column_names
+from .enums import AlterCheck
 from .script import After, Before, table_of
 from .statements import Remark
 from .values import Name, dotted
@@ -44,12 +46,32 @@ def drop_constraint(work: Work, operation: ops.DropConstraintOp) -> None:
     """Drop a constraint before the new code writes what it refuses."""
     table, foreign = table_of(operation), operation.constraint_type == "foreignkey"
     back: Any = operation.reverse()
-    up = work.engine.drop_constraint(operation)
-    if foreign:
+    up, down = work.engine.drop_constraint(operation), work.engine.create_constraint(back)
+    if foreign and not _made_again(work, table, back):
         for name in _unwanted_indexes(work, table, tuple(back.local_cols)):
             up = [*up, *_drop_index_of_key(work, table, name)]
-    rank = Before.DROP_FOREIGN_KEYS if foreign else Before.DROP_CONSTRAINTS
-    work.pieces.add(rank, up, work.engine.create_constraint(back))
+            again = ops.CreateIndexOp(name, table[1], list(back.local_cols), schema=table[0])
+            down = [*work.engine.create_index(again), *down]
+    work.pieces.add(Before.DROP_FOREIGN_KEYS if foreign else Before.DROP_CONSTRAINTS, up, down)
+
+
+def alter_check(work: Work, operation: AlterCheck) -> None:
+    """Drop a check before the new code writes what it refuses; add the new one when the old code is gone."""
+    table = (operation.schema, operation.table_name)
+    drop = ops.DropConstraintOp(operation.name, table[1], "check", schema=table[0])
+    old, new = (
+        ops.CreateCheckConstraintOp(operation.name, table[1], sa.text(text), schema=table[0])
+        for text in (operation.old, operation.new)
+    )
+    engine = work.engine
+    work.pieces.add(Before.DROP_CONSTRAINTS, engine.drop_constraint(drop), engine.create_constraint(old))
+    work.pieces.add(After.CHECKS, engine.create_constraint(new), engine.drop_constraint(drop))
+
+
+def _made_again(work: Work, table: Name, dropped: Any) -> bool:
+    """Return whether a foreign key of the same columns is made, which goes on with the index."""
+    made = [item for item in work.operations if isinstance(item, ops.CreateForeignKeyOp)]
+    return any(table_of(item) == table and list(item.local_cols) == list(dropped.local_cols) for item in made)
 
 
 def _indexed(work: Work, table: Name, columns: Sequence[str]) -> bool:
@@ -57,7 +79,7 @@ def _indexed(work: Work, table: Name, columns: Sequence[str]) -> bool:
     made = [
         column_names(item.columns)
         for item in work.operations
-        if isinstance(item, ops.CreateIndexOp) and table_of(item) == table
+        if isinstance(item, (ops.CreateIndexOp, ops.CreateUniqueConstraintOp)) and table_of(item) == table
     ]
     existing = [*work.facts.indexes.get(table, {}).values(), *made]
     return any(found[: len(columns)] == tuple(columns) for found in existing)

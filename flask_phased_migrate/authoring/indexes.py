@@ -5,17 +5,22 @@ from __future__ import annotations
 import copy
 from typing import Any
 
+import sqlalchemy as sa
 from alembic.operations import ops
 
 from .engine import column_names
 from .script import After, Before, table_of
 from .statements import Sql
 from .values import Name
-from .work import Work
+from .work import Work, uniques_of
 
 
-def pair_indexes(work: Work, old: Name, new: Name) -> None:
-    """Rename the indexes of a renamed table; nothing else of theirs changes."""
+def pair_indexes(work: Work, old: Name, new: Name, made: sa.Table) -> None:
+    """Rename the indexes of a renamed table; nothing else of theirs changes.
+
+    MariaDB and MySQL report a unique constraint as an index.
+    """
+    constraints = {column_names(list(item.columns)): item for item in uniques_of(made)}
     before = [item for item in work.operations if isinstance(item, ops.DropIndexOp) and table_of(item) == old]
     after = [item for item in work.operations if isinstance(item, ops.CreateIndexOp) and table_of(item) == new]
     for item in before:
@@ -25,9 +30,30 @@ def pair_indexes(work: Work, old: Name, new: Name) -> None:
             for other in after
             if column_names(other.columns) == column_names(back.columns) and id(other) not in work.done
         ]
+        wanted = constraints.get(column_names(back.columns))
         if same:
             work.done |= {id(item), id(same[0])}
             _rename_index(work, new, back, same[0])
+        elif wanted is not None:
+            work.done.add(id(item))
+            if wanted.name:
+                named = ops.CreateIndexOp(str(wanted.name), new[1], back.columns, schema=new[0])
+                _rename_index(work, new, back, named)
+        else:
+            item.table_name = new[1]
+
+
+def rename_constraints(work: Work, old: sa.Table, new: sa.Table) -> None:
+    """Give the unique constraints of a renamed table of PostgreSQL the names that the models have."""
+    names = {column_names(list(item.columns)): item.name for item in uniques_of(old)}
+    target = work.engine.quote(new.schema, new.name)
+    for item in uniques_of(new):
+        was = names.get(column_names(list(item.columns)))
+        if was and item.name and str(was) != str(item.name):
+            first, second = work.engine.quote(str(was)), work.engine.quote(str(item.name))
+            forth = Sql(f"ALTER TABLE {target} RENAME CONSTRAINT {first} TO {second}")
+            back = Sql(f"ALTER TABLE {target} RENAME CONSTRAINT {second} TO {first}")
+            work.pieces.add(After.RENAME_INDEXES, [forth], [back])
 
 
 def _rename_index(work: Work, table: Name, old: Any, new: Any) -> None:

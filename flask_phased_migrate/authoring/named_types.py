@@ -7,9 +7,9 @@ from typing import Any
 
 from alembic.operations import ops
 
-from .enums import AlterEnum, text_literal
+from .enums import AlterEnum
 from .script import After, Before
-from .statements import Autocommit, Remark, Sql
+from .statements import Autocommit, Remark, Sql, text_literal
 from .types import enum_name, model_enums, native_enum
 from .values import Name
 from .work import Work, dropped_column

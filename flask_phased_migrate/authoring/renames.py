@@ -7,10 +7,11 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic.operations import ops
+from sqlalchemy.dialects import postgresql
 
 from .script import After, Before, table_of
+from .statements import Assured
 from .sync import keep_in_step, let_go
-from .types import shape_of
 from .values import Question, dotted
 from .work import Work, choose, column_added, column_like, dropped_column
 
@@ -25,7 +26,7 @@ def rename_columns(work: Work) -> None:
             for item in added
             if table_of(item) == table_of(dropped)
             and id(item) not in work.done
-            and shape_of(item.column.type, work.facts) == shape_of(old.type, work.facts)
+            and not work.facts.differs(old, item.column)
         ]
         if alike and not old.primary_key and work.engine.name in ("postgresql", "mysql", "sqlite"):
             _ask_rename(work, dropped, old, alike)
@@ -55,9 +56,13 @@ def _rename_column(work: Work, dropped: Any, old: sa.Column[Any], new: sa.Column
     """Add the new column, keep both in step while old and new code write, drop the old one."""
     table, engine = table_of(dropped), work.engine
     quote = engine.quote
+    comparable = not isinstance(old.type, sa.JSON) or isinstance(old.type, postgresql.JSONB)
     distinct = {"postgresql": "{} IS DISTINCT FROM {}", "mysql": "NOT ({} <=> {})", "sqlite": "{} IS NOT {}"}
+    if not comparable:
+        distinct["postgresql"] = "{}::text IS DISTINCT FROM {}::text"
     differ = distinct[engine.name].format(quote(new.name), quote(old.name))
-    bare, start = {"nullable": True, "server_default": None}, keep_in_step(engine, table, old.name, new.name)
+    bare: dict[str, Any] = {"nullable": True, "server_default": None}
+    start = keep_in_step(engine, table, old.name, new.name, comparable=comparable)
     stop = let_go(engine, table, old.name, new.name)
     drop_new = engine.alter(ops.DropColumnOp(table[1], new.name, schema=table[0]))
     work.pieces.add(Before.COLUMNS, column_added(work, table, new, **bare), drop_new)
@@ -75,4 +80,8 @@ def _rename_column(work: Work, dropped: Any, old: sa.Column[Any], new: sa.Column
         taken = engine.alter_column(table, new.name, new, modify_server_default=None)
         work.pieces.add(After.ALTER, given, taken)
     back = column_added(work, table, old, nullable=True)
-    work.pieces.add(After.DROP_COLUMNS, engine.alter(dropped), back)
+    gone = engine.alter(dropped)
+    if engine.name == "postgresql":
+        reason = f"{new.name} has the values: both were kept in step since {old.name} was renamed"
+        gone = [Assured("drop-and-add", reason, gone)]
+    work.pieces.add(After.DROP_COLUMNS, gone, back)

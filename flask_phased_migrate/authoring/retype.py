@@ -7,11 +7,11 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
-from .engine import short
-from .script import After, Before, table_of
-from .statements import Remark, Sql
+from .engine import Cost, short
+from .script import After, Before, Final, Part, table_of
+from .statements import Assured, Remark, Sql, text_literal
 from .sync import follow, let_go
-from .types import change_of, compiled
+from .types import change_of, compiled, needs_cast
 from .values import Name, Question, dotted
 from .work import (
     Work,
@@ -28,26 +28,75 @@ from .work import (
 
 def change_type(work: Work, table: Name, before: sa.Column[Any], operation: Any) -> sa.Column[Any]:
     """Change a type, before the deploy if it takes more; return the column as later changes find it."""
-    new = operation.modify_type
-    change = change_of(before.type, new)
+    new = _unchecked(operation.modify_type)
+    change = change_of(before.type, new, work.facts)
     after: sa.Column[Any] = column_like(before, type=new)
     shown = f"{compiled(before.type, work.facts)} to {compiled(new, work.facts)}"
     subject = dotted(table, before.name)
-    if change == "wider, rewritten" and _can_swap(work, table, operation):
-        _swap_column(work, table, before, after)
+    swaps = _can_swap(work, table, operation)
+    if change == "wider, rewritten" and swaps:
+        _swap_before(work, table, before, after)
         return after
     if not change.startswith("wider"):
         # By then the other changes of the column are done.
         before, after = column_finished(before, operation), column_finished(after, operation)
+    rank: Part = Before.ALTER if change.startswith("wider") else After.ALTER
+    if change == "narrower":
+        work.pieces.note(
+            f"{subject} goes from {shown}: a value that does not fit stops after-deploy; digits "
+            "behind the point are rounded."
+            if isinstance(new, sa.Numeric)
+            else f"{subject} goes from {shown}: a value that does not fit stops after-deploy."
+        )
+    if change == "other" and isinstance(before.type, sa.Enum) and isinstance(new, sa.Enum):
+        return _change_values(work, table, before, new)
+    value = _ask_value(work, subject, shown) if change == "other" else None
+    if swaps and change in ("narrower", "other") and not value:
+        _swap_after(work, table, before, after)
+        return column_before(operation)
     forth = _retype(work, table, before, new, change)
     back = _retype(work, table, after, before.type, "narrower")
     if change == "other":
-        forth = _convert(work, table, before, new, shown)
-    rank: Before | After = Before.ALTER if change.startswith("wider") else After.ALTER
-    if change == "narrower":
-        work.pieces.note(f"{subject} goes from {shown}: a value that does not fit stops after-deploy.")
+        forth = _convert(work, table, before, forth, value=value, shown=shown, new=new)
     work.pieces.add(rank, forth, back)
     return after if rank is Before.ALTER else column_before(operation)
+
+
+def _unchecked(type_: Any) -> Any:
+    """Return a type without its check, which has operations of its own."""
+    if not getattr(type_, "create_constraint", False):
+        return type_
+    found = type_.copy()
+    found.create_constraint = False
+    return found
+
+
+def _change_values(work: Work, table: Name, before: sa.Column[Any], new: Any) -> sa.Column[Any]:
+    """Let a column of MariaDB or MySQL take the values of both codes, and those of the new one after the deploy."""
+    old: Any = before.type
+    both = sa.Enum(*old.enums, *(value for value in new.enums if value not in old.enums), name=new.name)
+    between: sa.Column[Any] = column_like(before, type=both)
+    after = column_like(before, type=new)
+    gone = [value for value in old.enums if value not in new.enums]
+    subject = dotted(table, before.name)
+    if len(both.enums) > len(old.enums):
+        work.pieces.add(
+            Before.ALTER, _retype(work, table, before, both, "wider"), _retype(work, table, between, old, "")
+        )
+    question = Question(
+        "fill",
+        subject,
+        f"{subject} has no {' and no '.join(map(repr, gone))} any more. Which SQL gives the new value of rows "
+        "that have it? (Nothing, if there are no such rows: one that is left stops after-deploy.)",
+    )
+    value = work.answers.answer(question)
+    if value:
+        lost = f"{work.engine.quote(before.name)} IN ({', '.join(map(text_literal, gone))})"
+        work.pieces.add(After.FILL, work.engine.fill(table, before.name, value, lost))
+    work.pieces.add(
+        After.ALTER, _retype(work, table, between, new, "narrower"), _retype(work, table, after, both, "wider")
+    )
+    return between
 
 
 def _can_swap(work: Work, table: Name, operation: Any) -> bool:
@@ -74,70 +123,151 @@ def _can_swap(work: Work, table: Name, operation: Any) -> bool:
     return not (used or any(checks) or pointed or dropped or changed or serial)
 
 
-def _swap_column(work: Work, table: Name, before: sa.Column[Any], after: sa.Column[Any]) -> None:
+def _swap_before(work: Work, table: Name, before: sa.Column[Any], after: sa.Column[Any]) -> None:
     """Fill a column of the wider type beside the old one, and let them change places in a moment."""
-    engine, name = work.engine, before.name
-    quote, target = engine.quote, engine.quote(*table)
-    new, old = short(f"{name}_new"), short(f"{name}_old")
-    bare = column_like(after, nullable=True, server_default=None)
-    bare.name = new
-    undo = Sql(f"ALTER TABLE {target} DROP COLUMN IF EXISTS {quote(new)}")
-    work.pieces.add(Before.COLUMNS, column_added(work, table, bare), [undo])
-    work.pieces.add(Before.SYNC, follow(engine, table, name, new))
-    work.pieces.add(Before.FILL, engine.fill(table, new, quote(name), f"{quote(new)} IS DISTINCT FROM {quote(name)}"))
-    check = short(f"{table[1]}_{new}_not_null")
-    required: list[MigrateOperation] = []
-    if not before.nullable:
-        work.pieces.add(Before.PROVE, engine.checked(table, check, f"CHECK ({quote(new)} IS NOT NULL)"))
-        required = [
-            *engine.alter_column(table, name, column_like(after, nullable=True), modify_nullable=False),
-            ops.DropConstraintOp(check, table[1], "check", schema=table[0]),
-            Sql(f"ALTER TABLE {target} ALTER COLUMN {quote(old)} DROP NOT NULL"),
+    swap, undo = Swap(work, table, before, after), Swap(work, table, after, before)
+    work.pieces.add(Before.COLUMNS, swap.add())
+    work.pieces.add(Before.SYNC, swap.follow())
+    work.pieces.add(Before.FILL, swap.fill())
+    work.pieces.add(Before.PROVE, swap.prove())
+    work.pieces.add(Before.SWAP, swap.swap(), [*swap.drop_old(), *undo.all_steps(), *undo.drop_old()])
+    work.pieces.add(Final.DROP_COLUMNS, swap.drop_old(), swap.add_old())
+
+
+def _swap_after(work: Work, table: Name, before: sa.Column[Any], after: sa.Column[Any]) -> None:
+    """Do the same with a type that only the new code can do with."""
+    swap, undo = Swap(work, table, before, after), Swap(work, table, after, before)
+    work.pieces.add(After.ALTER, swap.all_steps(), [*swap.drop_old(), *undo.all_steps(), *undo.drop_old()])
+    work.pieces.add(Final.DROP_COLUMNS, swap.drop_old(), swap.add_old())
+
+
+class Swap:
+    """A column of another type that PostgreSQL would write the table anew for, in steps that hold no lock for long."""
+
+    def __init__(self, work: Work, table: Name, before: sa.Column[Any], after: sa.Column[Any]) -> None:
+        self.work = work
+        self.engine = work.engine
+        self.table = table
+        self.before = before
+        self.after = after
+        self.name = before.name
+        self.new, self.old = short(f"{self.name}_new"), short(f"{self.name}_old")
+        self.target = self.engine.quote(*table)
+        self.check = short(f"{table[1]}_{self.new}_not_null")
+
+    def all_steps(self) -> list[MigrateOperation]:
+        """Return the whole of it, but for the old column, which stays."""
+        return [*self.add(), *self.follow(), *self.fill(), *self.prove(), *self.swap()]
+
+    def add(self) -> list[MigrateOperation]:
+        """Return how the new column is added, without values."""
+        bare = column_like(self.after, nullable=True, server_default=None)
+        bare.name = self.new
+        return column_added(self.work, self.table, bare)
+
+    def follow(self) -> list[MigrateOperation]:
+        """Return the trigger that carries what is written into the new column."""
+        return [*follow(self.engine, self.table, self.name, self.new, self._cast("NEW."))]
+
+    def fill(self) -> list[MigrateOperation]:
+        """Return how the new column gets the values of the old one."""
+        quote = self.engine.quote
+        differ = f"{quote(self.new)} IS NULL AND {quote(self.name)} IS NOT NULL"
+        return self.engine.fill(self.table, self.new, self._cast(""), differ)
+
+    def _cast(self, row: str) -> str:
+        return row + _converted(self.work, self.before, self.after.type)
+
+    def prove(self) -> list[MigrateOperation]:
+        """Return the check that spares a NOT NULL column the scan."""
+        if self.after.nullable:
+            return []
+        return self.engine.checked(self.table, self.check, f"CHECK ({self.engine.quote(self.new)} IS NOT NULL)")
+
+    def swap(self) -> list[MigrateOperation]:
+        """Return how the columns change places, all in one transaction."""
+        engine, quote = self.engine, self.engine.quote
+        reason = f"{self.name} and {self.new} change places in this transaction: both codes find {self.name}"
+        rename = f"ALTER TABLE {self.target} RENAME COLUMN"
+        found: list[MigrateOperation] = [
+            *let_go(engine, self.table, self.name, self.new),
+            Assured(
+                "rename-column",
+                reason,
+                [
+                    Sql(f"{rename} {quote(self.name)} TO {quote(self.old)}"),
+                    Sql(f"{rename} {quote(self.new)} TO {quote(self.name)}"),
+                ],
+            ),
         ]
-    default = before.server_default
-    if default is not None:
-        plain = column_like(after, server_default=None)
-        required += engine.alter_column(table, name, plain, modify_server_default=default)
-    swap = [
-        Remark(f"Both codes work with the wider {name}; {old} goes after the deploy."),
-        *let_go(engine, table, name, new),
-        Sql(f"ALTER TABLE {target} RENAME COLUMN {quote(name)} TO {quote(old)}"),
-        Sql(f"ALTER TABLE {target} RENAME COLUMN {quote(new)} TO {quote(name)}"),
-        *required,
-    ]
-    back = [
-        Sql(f"ALTER TABLE {target} DROP COLUMN IF EXISTS {quote(old)}"),
-        *_retype(work, table, after, before.type, "narrower"),
-    ]
-    work.pieces.add(Before.SWAP, swap, back)
-    gone = ops.DropColumnOp(table[1], old, schema=table[0])
-    work.pieces.add(After.DROP_COLUMNS, engine.alter(gone))
+        if not self.after.nullable:
+            optional = column_like(self.after, nullable=True, server_default=None)
+            found += engine.alter_column(self.table, self.name, optional, modify_nullable=False)
+            found.append(ops.DropConstraintOp(self.check, self.table[1], "check", schema=self.table[0]))
+        if not self.before.nullable:
+            found.append(Sql(f"ALTER TABLE {self.target} ALTER COLUMN {quote(self.old)} DROP NOT NULL"))
+        if self.after.server_default is not None:
+            plain = column_like(self.after, server_default=None)
+            found += engine.alter_column(self.table, self.name, plain, modify_server_default=self.after.server_default)
+        return found
+
+    def drop_old(self) -> list[MigrateOperation]:
+        """Return how the old column goes."""
+        return [Sql(f"ALTER TABLE {self.target} DROP COLUMN IF EXISTS {self.engine.quote(self.old)}")]
+
+    def add_old(self) -> list[MigrateOperation]:
+        """Return how it comes back, empty: nothing reads it."""
+        bare = column_like(self.before, nullable=True, server_default=None)
+        bare.name = self.old
+        return column_added(self.work, self.table, bare)
 
 
 def _retype(work: Work, table: Name, before: sa.Column[Any], new: Any, change: str) -> list[MigrateOperation]:
-    longer = change == "wider" and isinstance(new, sa.String) and not isinstance(new, sa.Text)
-    cost: Any = "online" if longer else "copy"
+    cost = _cost(work, table, before, new) if change == "wider" else "copy"
     options = {}
     remark = []
     if work.engine.name == "postgresql" and change != "wider":
-        if change == "narrower" or change == "other":
-            options["postgresql_using"] = f"{work.engine.quote(before.name)}::{compiled(new, work.facts)}"
+        if needs_cast(before.type, new, work.facts):
+            options["postgresql_using"] = _converted(work, before, new)
         remark = [rewrite_remark(table)]
     changed = work.engine.alter_column(table, before.name, before, cost, modify_type=new, **options)
     return [*remark, *changed]
 
 
-def _convert(work: Work, table: Name, before: sa.Column[Any], new: Any, shown: str) -> list[MigrateOperation]:
-    subject = dotted(table, before.name)
+def _converted(work: Work, before: sa.Column[Any], new: Any) -> str:
+    """Return a column's value as SQL of another type."""
+    name = work.engine.quote(before.name)
+    return f"{name}::{compiled(new, work.facts)}" if needs_cast(before.type, new, work.facts) else name
+
+
+def _cost(work: Work, table: Name, before: sa.Column[Any], new: Any) -> Cost:
+    """Return what MariaDB and MySQL do for a type that takes more.
+
+    A longer text costs nothing while its greatest length in bytes takes one byte, or has taken two before.
+    """
+    old: Any = before.type
+    if isinstance(old, sa.Enum) and isinstance(new, sa.Enum):
+        return "instant" if list(new.enums[: len(old.enums)]) == list(old.enums) else "copy"
+    if isinstance(new, (sa.Text, sa.Enum)) or not isinstance(new, sa.String) or not old.length or not new.length:
+        return "copy"
+    size = work.facts.letter_bytes.get(table, {}).get(before.name, 4)
+    return "online" if (old.length * size < 256) == (new.length * size < 256) else "copy"
+
+
+def _ask_value(work: Work, subject: str, shown: str) -> str | None:
     question = Question(
         "fill",
         subject,
         f"{subject} goes from {shown}, and no type serves the old code and the new: better add a column. To "
         "convert it after the deploy: which SQL gives the new value? (Nothing, for what a cast gives.)",
     )
-    value = work.answers.answer(question)
+    return work.answers.answer(question)
+
+
+def _convert(
+    work: Work, table: Name, before: sa.Column[Any], plain: list[Any], *, value: str | None, shown: str, new: Any
+) -> list[MigrateOperation]:
     remark = Remark(f"From {shown}: the new code has to do with the old type until this has run.")
-    plain = _retype(work, table, before, new, "other")
     if not value:
         return [remark, *plain]
     if work.engine.name != "postgresql":

@@ -12,9 +12,9 @@ from typing import Any
 from alembic.operations import MigrateOperation, ops
 
 from .columns import add_column, alter_column, drop_column
-from .constraints import create_check, create_foreign_key, create_unique, drop_constraint
+from .constraints import alter_check, create_check, create_foreign_key, create_unique, drop_constraint
 from .engine import Engine
-from .enums import AlterEnum
+from .enums import AlterCheck, AlterEnum
 from .indexes import create_index, drop_index, replace_indexes
 from .named_types import add_types, alter_enum
 from .renames import rename_columns
@@ -68,4 +68,5 @@ _RULES: dict[type, Callable[[Work, Any], None]] = {
     ops.CreateCheckConstraintOp: create_check,
     ops.DropConstraintOp: drop_constraint,
     AlterEnum: alter_enum,
+    AlterCheck: alter_check,
 }

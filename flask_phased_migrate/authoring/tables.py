@@ -8,23 +8,44 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.operations import ops
 
-from .indexes import pair_indexes
+from .indexes import pair_indexes, rename_constraints
 from .script import After, Before, table_of
 from .statements import Remark, Sql
-from .types import native_enum, plain_enum, shape_of
+from .types import native_enum, plain_enum
 from .values import Name, Question, dotted
 from .work import Work, choose
 
 
 def create_table(work: Work, operation: ops.CreateTableOp) -> None:
-    """Make a table before the deploy."""
-    made: Any = operation
-    if work.engine.name == "postgresql" and any(
-        native_enum(getattr(item, "type", None)) is not None for item in operation.columns
-    ):
-        made = copy.copy(operation)
-        made.columns = [_with_plain_enum(item) for item in operation.columns]
+    """Make a table before the deploy, and after it the foreign keys to tables that come later."""
+    made = copy.copy(operation)
+    columns: list[Any] = list(operation.columns)
+    if work.engine.name != "sqlite":
+        # SQLite takes a foreign key to a table that is not there yet.
+        late = [item for item in columns if _comes_later(work, operation, item)]
+        columns = [item for item in columns if not any(item is key for key in late)]
+        for key in late:
+            _add_key(work, table_of(operation), key)
+    made.columns = [_with_plain_enum(item) for item in columns] if work.engine.name == "postgresql" else columns
     work.pieces.add(Before.TABLES, [made], [operation.reverse()])
+
+
+def _comes_later(work: Work, operation: ops.CreateTableOp, item: Any) -> bool:
+    """Return whether an item of a new table is a foreign key to a table that is made after it."""
+    if not isinstance(item, sa.ForeignKeyConstraint):
+        return False
+    made = list(work.new_tables)
+    table = table_of(operation)
+    later = {dotted(other) for other in made[made.index(table) + 1 :]} if table in work.new_tables else set()
+    return bool(item.use_alter) or any(key.target_fullname.rpartition(".")[0] in later for key in item.elements)
+
+
+def _add_key(work: Work, table: Name, key: sa.ForeignKeyConstraint) -> None:
+    create: Any = ops.CreateForeignKeyOp.from_constraint(key)
+    create.kw.pop("use_alter", None)
+    create.constraint_name = create.constraint_name or work.engine.constraint_name(create)
+    drop = ops.DropConstraintOp(create.constraint_name, table[1], "foreignkey", schema=table[0])
+    work.pieces.add(Before.TABLE_KEYS, [create], work.engine.drop_constraint(drop))
 
 
 def _with_plain_enum(item: Any) -> Any:
@@ -85,17 +106,22 @@ def rename_tables(work: Work) -> None:
 
 
 def _alike(work: Work, dropped: Any, made: Any) -> bool:
-    def shape(operation: Any) -> set[tuple[str, tuple[Any, ...]]]:
-        columns = operation.to_table().columns
-        return {(column.name, shape_of(column.type, work.facts)) for column in columns}
-
-    return table_of(dropped)[0] == table_of(made)[0] and shape(dropped.reverse()) == shape(made)
+    """Return whether two tables have columns of the same names and types."""
+    old, new = dropped.to_table().columns, made.to_table().columns
+    return (
+        table_of(dropped)[0] == table_of(made)[0]
+        and set(old.keys()) == set(new.keys())
+        and not any(work.facts.differs(column, new[column.key]) for column in old)
+    )
 
 
 def _rename_table(work: Work, old: Name, new: Name) -> None:
     """Rename a table before the deploy, and leave a view for the old code."""
-    work.done |= {id(work.lost_tables.pop(old)), id(work.new_tables.pop(new))}
-    pair_indexes(work, old, new)
+    dropped, made = work.lost_tables.pop(old), work.new_tables.pop(new)
+    work.done |= {id(dropped), id(made)}
+    pair_indexes(work, old, new, made.to_table())
+    if work.engine.name == "postgresql":
+        rename_constraints(work, dropped.to_table(), made.to_table())
     quote = work.engine.quote
     # MySQL would put a new name without a schema into the database of the session.
     forth = Sql(f"ALTER TABLE {quote(*old)} RENAME TO {quote(new[1])}")

@@ -121,6 +121,7 @@ def column_like(column: sa.Column[Any], **change: Any) -> Any:
         nullable=given["nullable"],
         server_default=default_of(given["server_default"]),
         comment=column.comment,
+        autoincrement=column.autoincrement,
     )
 
 
@@ -147,4 +148,5 @@ def column_before(operation: ops.AlterColumnOp) -> sa.Column[Any]:
         nullable=operation.existing_nullable is not False,
         server_default=default_of(operation.existing_server_default or None),
         comment=operation.existing_comment,
+        autoincrement=operation.kw.get("autoincrement", "auto"),
     )

@@ -105,7 +105,9 @@ def _configure_options(
     metadatas = getattr(settings.db, "metadatas", None) or {None: settings.db.metadata}
     prefix = "" if name is None else f"{name}_"
     given = settings.configure_args
-    given.setdefault("compare_server_default", True)
+    from .authoring import compare_server_default
+
+    given.setdefault("compare_server_default", compare_server_default)
     if tuple(map(int, alembic_version.split(".")[:3])) >= (1, 19, 2):
         given.setdefault("autogenerate_plugins", ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"])
     own = given.get("process_revision_directives")
