@@ -10,7 +10,7 @@ from typing import Any
 import flask_migrate
 import pytest
 import sqlalchemy as sa
-from authoring_changes import EMAIL, LOGIN, owner, tables
+from authoring_changes import EMAIL, LOGIN, checked_color, owner, tables
 from authoring_scenarios import Change, Project, describe, dispose_engines, engine_of, migrated
 
 from flask_phased_migrate import commands
@@ -45,11 +45,12 @@ def test_required_column_is_filled_twice_and_proved_before_it_is_required(postgr
         "upgrade": """\
 op.add_column('account', sa.Column('email', sa.String(length=80), nullable=True))
 with op.get_context().autocommit_block():
-    # 5000 rows at a time, each batch committed.
+    # 100 pages of the table at a time, each batch committed.
     op.execute(
-        "DO $$ BEGIN LOOP UPDATE account SET email = lower(login) WHERE ctid = ANY (ARRAY(SELECT ctid FROM "
-        "account WHERE email IS NULL AND (lower(login)) IS NOT NULL LIMIT 5000)); EXIT WHEN NOT FOUND; "
-        "COMMIT; END LOOP; END $$"
+        "DO $$ BEGIN FOR fill_page IN 0..pg_relation_size('account'::regclass) / "
+        "current_setting('block_size')::integer BY 100 LOOP UPDATE account SET email = lower(login) WHERE "
+        "ctid >= ('(' || fill_page || ',0)')::tid AND ctid < ('(' || fill_page + 100 || ',0)')::tid AND email"
+        " IS NULL; COMMIT; END LOOP; END $$"
     )""",
         "upgrade_after_deploy": """\
 with op.get_context().autocommit_block():
@@ -177,6 +178,116 @@ def test_renamed_column_has_what_either_code_wrote(database_url: str, tmp_path: 
         rows = connection.execute(sa.text("SELECT id, login, name FROM account ORDER BY id")).all()
 
     assert [tuple(row) for row in rows] == [(1, "changed", "changed"), (2, "changed", "changed"), (3, None, None)]
+
+
+def test_every_row_of_many_batches_is_filled(database_url: str, tmp_path: Path) -> None:
+    new = tables(LOGIN, Column("size", Integer, nullable=False))
+    options = ["--fill", "account.size=length(login)"]
+    project = write(tables(LOGIN), new, tmp_path, database_url, *options)
+    with project.engine.begin() as connection:
+        # Of MariaDB's batches of 5000 the keys leave out some, of PostgreSQL's 100 pages these rows fill 300.
+        rows = [{"id": 3 * number + 2, "login": "x" * 40} for number in range(12_001)]
+        connection.execute(sa.text("INSERT INTO account (id, login) VALUES (:id, :login)"), rows)
+
+    project.must("upgrade", "--phase", "before-deploy")
+
+    with project.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM account WHERE size = 40")) == 12_001
+
+
+def test_values_of_a_partitioned_table_are_not_written_over(postgresql_url: str, tmp_path: Path) -> None:
+    project = Project(tmp_path, postgresql_url, tables(Column("login", String(40), nullable=False)))
+    with project.engine.begin() as connection:
+        for statement in (
+            "CREATE TABLE account (id serial PRIMARY KEY, login varchar(40)) PARTITION BY RANGE (id)",
+            "CREATE TABLE account_1 PARTITION OF account FOR VALUES FROM (1) TO (3)",
+            "CREATE TABLE account_2 PARTITION OF account FOR VALUES FROM (3) TO (5)",
+            "INSERT INTO account (login) VALUES ('a'), (NULL), (NULL), ('d')",
+        ):
+            connection.execute(sa.text(statement))
+    project.must("migrate", "--rev-id", "r1", "--fill", "account.login='x'")
+
+    project.must("upgrade", "--phase", "before-deploy")
+
+    with project.engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT login FROM account ORDER BY id")).scalars().all()
+    assert rows == ["a", "x", "x", "d"]
+
+
+def test_text_that_is_too_long_stops_the_shorter_type_and_is_not_cut(postgresql_url: str, tmp_path: Path) -> None:
+    project = write(tables(LOGIN), tables(Column("login", String(30))), tmp_path, postgresql_url)
+    with project.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO account (login) VALUES (:text)"), {"text": "x" * 40})
+    project.must("upgrade", "--phase", "before-deploy")
+
+    ended = project.flask("upgrade", "--phase", "after-deploy")
+
+    assert ended.exit_code == 1
+    assert "value too long for type character varying(30)" in ended.stderr
+    with project.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT login FROM account")) == "x" * 40
+
+
+def test_old_column_of_another_type_goes_in_the_last_phase(postgresql_url: str, tmp_path: Path) -> None:
+    old, new = tables(Column("age", Integer)), tables(Column("age", sa.BigInteger))
+
+    project = write(old, new, tmp_path, postgresql_url)
+
+    bodies = project.bodies()
+    assert bodies["upgrade_final"] == 'op.execute("ALTER TABLE account DROP COLUMN IF EXISTS age_old")'
+    assert "upgrade_after_deploy" not in bodies
+
+
+def test_old_column_goes_after_the_deploy_where_that_is_the_last_phase(postgresql_url: str, tmp_path: Path) -> None:
+    old, new = tables(Column("age", Integer), LOGIN), tables(Column("age", sa.BigInteger))
+    settings = {"MIGRATE_PHASES": "before after"}
+
+    project = write(old, new, tmp_path, postgresql_url, **settings)
+
+    assert project.bodies()["upgrade_after"].splitlines() == [
+        "op.drop_column('account', 'login')",
+        'op.execute("ALTER TABLE account DROP COLUMN IF EXISTS age_old")',
+    ]
+    project.must("upgrade")
+    project.must("check")
+
+
+def test_key_that_differs_is_said_and_not_passed_over(database_url: str, tmp_path: Path) -> None:
+    def new(metadata: sa.MetaData) -> None:
+        team = Column("team", Integer, primary_key=True, autoincrement=False)
+        sa.Table("account", metadata, Column("id", Integer, primary_key=True), team)
+
+    project = Project(tmp_path, database_url, new)
+    tables(Column("team", Integer, nullable=False))(old := sa.MetaData())
+    old.create_all(project.engine)
+
+    ended = project.flask("migrate")
+
+    assert (
+        "Not compared: the primary key of account is (id) in the database and (id, team) in the models. Write that "
+        "revision by hand: flask db revision\n" in ended.stderr
+    )
+
+
+def test_values_that_a_type_has_too_many_are_said(postgresql_url: str, tmp_path: Path) -> None:
+    tables(Column("color", sa.Enum("red", "blue", name="color")))(old := sa.MetaData())
+    project = Project(tmp_path, postgresql_url, tables(Column("color", sa.Enum("red", name="color"))))
+    old.create_all(project.engine)
+
+    ended = project.flask("migrate")
+
+    assert "Not compared: the type color has 'blue', which the models have not." in ended.stderr
+
+
+def test_check_shows_other_values_of_a_check(database_url: str, tmp_path: Path) -> None:
+    tables(Column("color", checked_color("red", "blue")))(old := sa.MetaData())
+    project = Project(tmp_path, database_url, tables(Column("color", checked_color("red", "green"))))
+    old.create_all(project.engine)
+
+    ended = project.flask("check", "--json")
+
+    assert ended.exit_code == 1
+    assert "modify_check" in ended.stdout
 
 
 # -- questions ---------------------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
 from .engine import column_names
@@ -57,13 +56,8 @@ def drop_constraint(work: Work, operation: ops.DropConstraintOp) -> None:
 
 def alter_check(work: Work, operation: AlterCheck) -> None:
     """Drop a check before the new code writes what it refuses; add the new one when the old code is gone."""
-    table = (operation.schema, operation.table_name)
-    drop = ops.DropConstraintOp(operation.name, table[1], "check", schema=table[0])
-    old, new = (
-        ops.CreateCheckConstraintOp(operation.name, table[1], sa.text(text), schema=table[0])
-        for text in (operation.old, operation.new)
-    )
-    engine = work.engine
+    engine, (drop, new) = work.engine, operation.operations()
+    old = operation.create(operation.old)
     work.pieces.add(Before.DROP_CONSTRAINTS, engine.drop_constraint(drop), engine.create_constraint(old))
     work.pieces.add(After.CHECKS, engine.create_constraint(new), engine.drop_constraint(drop))
 

@@ -194,7 +194,7 @@ class Engine:
         """Return how a column loses its NOT NULL."""
         return self.alter_column(table, column.name, column, "online", modify_nullable=True)
 
-    def checked(self, table: Name, name: str, definition: str) -> list[MigrateOperation]:
+    def checked(self, table: Name, name: str, definition: str) -> list[Autocommit]:
         """Return a constraint of PostgreSQL that is added without a scan and then validated beside reads and writes."""
         target = self.quote(*table)
         add = f"ALTER TABLE {target} ADD CONSTRAINT {self.quote(name)} {definition} NOT VALID"

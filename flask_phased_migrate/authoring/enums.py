@@ -7,9 +7,9 @@ from typing import Any
 
 import sqlalchemy as sa
 from alembic.autogenerate import renderers
-from alembic.operations import MigrateOperation
+from alembic.operations import MigrateOperation, ops
 
-from .statements import Autocommit, Sql, Written, quote_names, render_lines, text_literal
+from .statements import Autocommit, Batch, Sql, Written, quote_names, render_lines, text_literal
 from .types import enum_name, model_enums
 from .values import Name, dotted
 
@@ -88,6 +88,24 @@ class AlterCheck(Written):
     def to_diff_tuple(self) -> tuple[Any, ...]:
         """Return what ``flask db check`` shows."""
         return ("modify_check", dotted((self.schema, self.table_name), self.name), self.old, self.new)
+
+    def operations(self) -> tuple[ops.DropConstraintOp, ops.CreateCheckConstraintOp]:
+        """Return how the old check goes, and how the new one is added."""
+        drop = ops.DropConstraintOp(self.name, self.table_name, "check", schema=self.schema)
+        return drop, self.create(self.new)
+
+    def create(self, text: str) -> ops.CreateCheckConstraintOp:
+        """Return how a check of this name is added."""
+        return ops.CreateCheckConstraintOp(self.name, self.table_name, sa.text(text), schema=self.schema)
+
+
+@renderers.dispatch_for(AlterCheck)
+def _render_check(context: Any, operation: AlterCheck) -> list[str]:
+    """Render the classic form; the other is made of other operations."""
+    found: list[MigrateOperation] = list(operation.operations())
+    if context.opts.get("render_as_batch"):
+        found = [Batch(operation.table_name, operation.schema, found)]
+    return render_lines(context, found)
 
 
 def check_changes(

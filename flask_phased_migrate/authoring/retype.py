@@ -9,7 +9,7 @@ from alembic.operations import MigrateOperation, ops
 
 from .engine import Cost, short
 from .script import After, Before, Final, Part, table_of
-from .statements import Assured, Remark, Sql, text_literal
+from .statements import Assured, Autocommit, Remark, Sql, text_literal
 from .sync import follow, let_go
 from .types import change_of, compiled, needs_cast
 from .values import Name, Question, dotted
@@ -182,7 +182,9 @@ class Swap:
         """Return the check that spares a NOT NULL column the scan."""
         if self.after.nullable:
             return []
-        return self.engine.checked(self.table, self.check, f"CHECK ({self.engine.quote(self.new)} IS NOT NULL)")
+        reason = f"{self.name} is NOT NULL, and a trigger carries it into {self.new}"
+        checks = self.engine.checked(self.table, self.check, f"CHECK ({self.engine.quote(self.new)} IS NOT NULL)")
+        return [Autocommit([Assured("too-early", reason, block.operations)]) for block in checks]
 
     def swap(self) -> list[MigrateOperation]:
         """Return how the columns change places, all in one transaction."""
@@ -202,7 +204,9 @@ class Swap:
         ]
         if not self.after.nullable:
             optional = column_like(self.after, nullable=True, server_default=None)
-            found += engine.alter_column(self.table, self.name, optional, modify_nullable=False)
+            reason = f"{self.name} was NOT NULL before: both codes give it"
+            required = engine.alter_column(self.table, self.name, optional, modify_nullable=False)
+            found.append(Assured("set-not-null", reason, required))
             found.append(ops.DropConstraintOp(self.check, self.table[1], "check", schema=self.table[0]))
         if not self.before.nullable:
             found.append(Sql(f"ALTER TABLE {self.target} ALTER COLUMN {quote(self.old)} DROP NOT NULL"))

@@ -94,7 +94,7 @@ def _render_sql(_context: Any, operation: Sql) -> list[str]:
 
 def escape_colons(text: str) -> str:
     """Return SQL in which no colon begins a bound parameter of SQLAlchemy's ``text()``, which ``op.execute`` makes."""
-    return re.sub(r"(?<![:\w\\]):(?=\w+(?!:))", r"\\:", text)
+    return re.sub(r"(?<![:\w$\\]):(?=[\w$]+(?![:\w$]))", r"\\:", text)
 
 
 def quoted(text: str) -> str:

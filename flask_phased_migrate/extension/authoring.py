@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -150,26 +151,55 @@ def _importing(own: Callable[..., Any] | None) -> Callable[..., Any]:
     return render_item
 
 
+DEFAULTS_PLUGIN = "flask_phased_migrate.server_defaults"
+"""The name under which Alembic knows :func:`compare_server_default`."""
+
+
+def register_comparison() -> str:
+    """Make :func:`compare_server_default` known to Alembic, once, and return the plugin's name."""
+    from alembic.runtime.plugins import Plugin
+    from alembic.util import DispatchPriority
+
+    with suppress(ValueError):  # it is known already
+        Plugin(DEFAULTS_PLUGIN).add_autogenerate_comparator(
+            compare_server_default, "column", "server_default", priority=DispatchPriority.FIRST
+        )
+    return DEFAULTS_PLUGIN
+
+
 def compare_server_default(
-    context: Any, _inspected: Any, column: Any, found: str | None, _wanted: Any, rendered: str | None
-) -> bool | None:
-    """Return whether a server default differs; None for Alembic to compare.
+    context: Any, operation: Any, _schema: Any, _table: Any, _column: Any, found: Any, wanted: Any
+) -> Any:
+    """Tell Alembic's comparison to stop at a server default that is the same, or surely another.
 
     Alembic stumbles over quotes in a text and over json, and takes what a server spells in its own way for another
     default: ``now()`` of MariaDB, ``''``, ``false``.
     """
-    text = getattr(column.server_default, "arg", None)
-    if found is None or text is None:
+    from alembic.util import PriorityDispatchResult
+
+    operation.existing_server_default = found.server_default
+    differs = _default_differs(context.dialect, found.server_default, wanted.server_default, wanted.type)
+    if differs:
+        operation.modify_server_default = wanted.server_default
+    return PriorityDispatchResult.CONTINUE if differs is None else PriorityDispatchResult.STOP
+
+
+def _default_differs(dialect: Any, found: Any, wanted: Any, type_: Any) -> bool | None:
+    """Return whether a default of the database is another than that of the models; None where that is not sure."""
+    import sqlalchemy as sa
+
+    if not isinstance(found, sa.DefaultClause) or not isinstance(wanted, sa.DefaultClause):
         return None
-    engine = context.dialect.name
+    now, text = str(getattr(found.arg, "text", found.arg)), wanted.arg
     if not isinstance(text, str):
-        return False if _spelled(found) == _spelled(rendered or "") else None
-    if "'" not in found:
+        rendered = str(text.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+        return False if _spelled(now) == _spelled(rendered) else None
+    if now.count("'") < 2:
         return None
-    inside = found[found.index("'") + 1 : found.rindex("'")].replace("''", "'")
-    if (_without_backslashes(inside) if engine in ("mysql", "mariadb") else inside) == text:
+    inside = now[now.index("'") + 1 : now.rindex("'")].replace("''", "'")
+    if (_without_backslashes(inside) if dialect.name in ("mysql", "mariadb") else inside) == text:
         return False
-    return True if {"'", "\\"} & set(text) or type(column.type).__name__ == "JSON" else None
+    return True if {"'", "\\"} & set(text) or type(type_).__name__ == "JSON" else None
 
 
 def _without_backslashes(text: str) -> str:

@@ -32,14 +32,14 @@ def _cannot(change: Change, at: Situation) -> Problems:
     )
 
 
-def _add_column(change: AddColumn, _at: Situation) -> Problems:
+def _add_column(change: AddColumn, at: Situation) -> Problems:
     column, name = change.column, f"{change.table}.{change.column.name}"
     table = recipes.quoted(change.table.table)
     made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)})"
     batch = f'with op.batch_alter_table({table}, recreate="always") as batch_op:\n    batch_op.add_column({made})'
     if column.generated == "stored":
         yield Problem("error", f"SQLite cannot add {name} as a STORED column. VIRTUAL can be added.", batch)
-    elif column.default is not None and column.default.kind in ("volatile", "stable"):
+    elif column.default is not None and column.default.kind in ("volatile", "stable") and not at.act.in_batch:
         yield Problem(
             "error",
             f"SQLite refuses to add {name} with a default that is not constant ({column.default.text}), once the table "
