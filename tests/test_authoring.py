@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -284,10 +285,48 @@ def test_check_shows_other_values_of_a_check(database_url: str, tmp_path: Path) 
     project = Project(tmp_path, database_url, tables(Column("color", checked_color("red", "green"))))
     old.create_all(project.engine)
 
-    ended = project.flask("check", "--json")
+    ended = project.flask("check")
 
     assert ended.exit_code == 1
-    assert "modify_check" in ended.stdout
+    assert "('modify_check', 'account.color', " in ended.stderr
+
+
+def test_check_gives_json_for_machines(sqlite_url: str, tmp_path: Path) -> None:
+    tables(LOGIN, EMAIL, team=[LOGIN])(old := sa.MetaData())
+    new = tables(Column("login", String(50), nullable=False, index=True), seat=[LOGIN])
+    project = Project(tmp_path, sqlite_url, new)
+    old.create_all(project.engine)
+
+    ended = project.flask("check", "--json")
+
+    found = json.loads(ended.stdout)
+    assert (ended.exit_code, found["schema"]) == (1, 1)
+    assert sorted((item["change"], item["table"], item["name"]) for item in found["differences"]) == [
+        ("add_index", "account", "ix_account_login"),
+        ("add_table", "seat", None),
+        ("modify_nullable", "account", "login"),
+        ("modify_type", "account", "login"),
+        ("remove_column", "account", "email"),
+        ("remove_table", "team", None),
+    ]
+    texts = [item["text"] for item in found["differences"] if item["change"].startswith("modify")]
+    assert sorted(texts) == [
+        "modify_nullable account.login: True to False",
+        "modify_type account.login: VARCHAR(40) to VARCHAR(50)",
+    ]
+    database = sa.make_url(sqlite_url).database
+    assert found["compared"] == [{"bind": "default", "database": f"sqlite {database}", "tables": 2}]
+    assert ended.stderr.endswith("Error: The models and the database differ. Type: flask db migrate\n")
+
+
+def test_check_gives_json_where_nothing_differs(database_url: str, tmp_path: Path) -> None:
+    tables(LOGIN)(old := sa.MetaData())
+    project = Project(tmp_path, database_url, tables(LOGIN))
+    old.create_all(project.engine)
+
+    ended = project.flask("check", "--json")
+
+    assert (ended.exit_code, json.loads(ended.stdout)["differences"]) == (0, [])
 
 
 # -- questions ---------------------------------------------------------------------------------------------

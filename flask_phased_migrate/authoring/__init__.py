@@ -8,6 +8,7 @@ from typing import Any
 from alembic.operations import ops
 
 from ..phases import Phases
+from .differences import Difference, read_differences
 from .engine import unnamed_uniques
 from .enums import check_changes, enum_changes, model_values, value_checks
 from .script import After, Before, Final, Part
@@ -16,6 +17,7 @@ from .values import Answers, Facts, Name, Question, Questioner
 
 __all__ = [
     "Answers",
+    "Difference",
     "Facts",
     "Name",
     "Question",
@@ -24,6 +26,7 @@ __all__ = [
     "enum_changes",
     "model_values",
     "phase_token",
+    "read_differences",
     "split_script",
     "unnamed_uniques",
     "value_checks",
