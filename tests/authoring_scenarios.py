@@ -228,7 +228,8 @@ def must_lint(project: Project) -> None:
     found = json.loads(project.flask("lint", "--format", "json").stdout)["findings"]
     errors = [item for item in found if item["level"] == "error"]
     kind = project.engine.dialect.name
-    assert [item for item in errors if item["rule"] not in NO_SAFE_WAY[kind]] == [], project.text()
+    unsafe = [(item["rule"], item["message"]) for item in errors if item["rule"] not in NO_SAFE_WAY[kind]]
+    assert unsafe == [], f"{unsafe}\n{project.text()}"
     assert not errors or "# The server copies" in project.text() or "# PostgreSQL writes all" in project.text()
 
 

@@ -39,12 +39,13 @@ TEXTS = [
     column(String(40), nullable=False),
     column(String(40), nullable=False, default="it's 100% :x \\"),
     column(String(20), nullable=False, server_default="it's"),
-    column(String(20), server_default="", unique=True),
+    column(String(20), server_default=""),
+    column(String(20), unique=True),
     column(String(20), unique=True, index=True),
 ]
 SLOTS: Mapping[str, list[Any]] = {
     "login": TEXTS,
-    "Order by%": TEXTS,
+    "Select%": TEXTS,
     "number": [
         None,
         column(sa.SmallInteger),
@@ -60,8 +61,8 @@ SLOTS: Mapping[str, list[Any]] = {
     "color": [
         None,
         column(RED_BLUE),
-        column(RED_GREEN_BLUE, nullable=False, default="red"),
-        column(sa.Enum(Color, name="hue"), default=Color.blue),
+        column(RED_GREEN_BLUE, default="red"),
+        column(sa.Enum(Color, name="color"), default=Color.blue),
     ],
     "shade": [None, column(checked_color("red", "blue")), column(checked_color("red", "green", "blue"))],
     "on": [
@@ -81,9 +82,18 @@ SLOTS: Mapping[str, list[Any]] = {
     "share": [None, column(sa.Float)],
 }
 PARTS: list[list[Any]] = [
-    [None, sa.CheckConstraint("key > 0", name="ck_key"), sa.CheckConstraint("key > -9", name="ck_other")],
-    [None, sa.UniqueConstraint("key", "size"), sa.UniqueConstraint("size", "key", name="uq_both")],
-    [None, sa.Index("ix_both", "key", "size"), sa.Index("ix_both", "size"), sa.Index("ux_size", "size", unique=True)],
+    [
+        None,
+        lambda: sa.CheckConstraint("age > 0", name="ck_age"),
+        lambda: sa.CheckConstraint("age > -9", name="ck_other"),
+    ],
+    [None, lambda: sa.UniqueConstraint("age", "size"), lambda: sa.UniqueConstraint("size", "age", name="uq_both")],
+    [
+        None,
+        lambda: sa.Index("ix_both", "age", "size"),
+        lambda: sa.Index("ix_both", "size"),
+        lambda: sa.Index("ux_size", "size", unique=True),
+    ],
 ]
 TABLES: Mapping[str, list[Any]] = {
     "seat": [None, [column(String(20))], [column(String(20), index=True)]],
@@ -104,20 +114,14 @@ VALUES: dict[type, tuple[Any, str]] = {
 def build(metadata: sa.MetaData, chosen: Mapping[str, int]) -> None:
     """Make the models that the numbers choose: one alternative of each slot."""
     sa.Table("team", metadata, Column("id", Integer, primary_key=True))
-    keys = [Column("id", Integer, primary_key=True), Column("key", Integer), Column("size", Integer)]
+    keys = [Column("id", Integer, primary_key=True), Column("age", Integer), Column("size", Integer)]
     made = [choices[chosen[name]](name) for name, choices in SLOTS.items() if choices[chosen[name]] is not None]
     parts = [choices[chosen[f"part {number}"]] for number, choices in enumerate(PARTS)]
-    sa.Table("account", metadata, *keys, *made, *(_copy(part) for part in parts if part is not None))
+    sa.Table("account", metadata, *keys, *made, *(part() for part in parts if part is not None))
     for name, choices in TABLES.items():
         if choices[chosen[name]] is not None:
             columns = [item(f"c{number}") for number, item in enumerate(choices[chosen[name]])]
             sa.Table(name, metadata, Column("id", Integer, primary_key=True), *columns)
-
-
-def _copy(part: Any) -> Any:
-    if isinstance(part, sa.Index):
-        return sa.Index(part.name, *part.expressions, unique=part.unique)
-    return part._copy()
 
 
 CHOICES = {

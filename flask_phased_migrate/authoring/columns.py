@@ -8,7 +8,9 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
+from .constraints import create_check
 from .engine import is_constant, is_stable
+from .enums import value_check, value_checks
 from .retype import change_type
 from .script import After, Before, table_of
 from .statements import Remark
@@ -29,6 +31,7 @@ from .work import (
 def add_column(work: Work, operation: ops.AddColumnOp) -> None:
     """Add a column before the deploy, in a form that the old code can do without."""
     table, column = table_of(operation), operation.column
+    _add_check(work, table, column)
     back = work.engine.alter(ops.DropColumnOp(table[1], column.name, schema=table[0]))
     plain = column.nullable or column.server_default is not None or column.primary_key
     default = column.server_default
@@ -49,6 +52,16 @@ def add_column(work: Work, operation: ops.AddColumnOp) -> None:
             _add_with_default(work, table, column, value, back)
         else:
             _add_and_fill(work, table, column, value, back)
+
+
+def _add_check(work: Work, table: Name, column: sa.Column[Any]) -> None:
+    """Add the check of a column that is a list of values, where Alembic, below 1.19, has found none."""
+    model = model_column(work, table, column.name) if getattr(column.type, "create_constraint", False) else None
+    for check in [] if model is None else value_checks(model.table):
+        known = (item for item in work.operations if isinstance(item, ops.CreateCheckConstraintOp))
+        is_known = any(table_of(item) == table and str(item.constraint_name) == str(check.name) for item in known)
+        if str(check.name) == str(getattr(column.type, "name", None)) and not is_known:
+            create_check(work, value_check(check, work.facts.dialect))
 
 
 def _add_computed(work: Work, table: Name, column: sa.Column[Any], back: Sequence[Any]) -> None:
@@ -90,15 +103,8 @@ def _add_and_fill(work: Work, table: Name, column: sa.Column[Any], value: str | 
 
 def _make_filled(work: Work, table: Name, column: sa.Column[Any], value: str | None) -> None:
     """Fill a column that may be empty as yet, and make it NOT NULL when the old code is gone."""
-    subject = dotted(table, column.name)
     if value is None:
-        question = Question(
-            "fill",
-            subject,
-            f"{subject} becomes NOT NULL, and the models give no default. Which SQL gives the value of rows that "
-            "have none? (Nothing, if there are no such rows.)",
-        )
-        value = work.answers.answer(question)
+        value = ask_fill(work, table, column)
     if value:
         fill = work.engine.fill(table, column.name, value)
         work.pieces.add(Before.FILL, fill)
@@ -165,6 +171,21 @@ def _refill(work: Work, table: Name, before: sa.Column[Any]) -> list[MigrateOper
     remark = Remark(f"{value} stands for what the new code left empty.")
     fill = with_remark(work.engine.fill(table, before.name, value), remark)
     return [fill, *work.engine.set_not_null(table, before)]
+
+
+def ask_fill(work: Work, table: Name, column: sa.Column[Any]) -> str | None:
+    """Return what fills a column: from the models, or from a person; "" for nothing, None for no answer."""
+    value = _known_value(work, table, column)
+    if value is not None:
+        return value
+    subject = dotted(table, column.name)
+    question = Question(
+        "fill",
+        subject,
+        f"{subject} becomes NOT NULL, and the models give no default. Which SQL gives the value of rows that have "
+        "none? (Nothing, if there are no such rows.)",
+    )
+    return work.answers.answer(question)
 
 
 def _known_value(work: Work, table: Name, before: sa.Column[Any]) -> str | None:

@@ -89,6 +89,8 @@ class Engine:
         if column.server_default is not None:
             existing["existing_server_default"] = column.server_default
         if self.name == "mysql":
+            if (table, name) in self.facts.json_columns:
+                existing["existing_type"] = sa.JSON()
             # MODIFY forgets what it does not repeat.
             if column.comment and "modify_comment" not in change:
                 existing["existing_comment"] = column.comment

@@ -76,6 +76,17 @@ def value_checks(table: Any) -> list[sa.CheckConstraint]:
     return [item for item in table.constraints if isinstance(item, sa.CheckConstraint) and str(item.name) in names]
 
 
+def value_check(check: sa.CheckConstraint, dialect: Any) -> ops.CreateCheckConstraintOp:
+    """Return how a check of the models is added, as text: its column may be one that is not there yet."""
+    table: Any = check.table
+    return ops.CreateCheckConstraintOp(str(check.name), table.name, _text(check, dialect), schema=table.schema)
+
+
+def _text(check: sa.CheckConstraint, dialect: Any) -> str:
+    options = {"literal_binds": True, "include_table": False}
+    return str(check.sqltext.compile(dialect=dialect, compile_kwargs=options))
+
+
 class AlterCheck(Written):
     """A check whose list of values is another one now."""
 
@@ -116,9 +127,7 @@ def check_changes(
     for table in (table for one in metadata for table in one.tables.values()):
         for check in value_checks(table):
             name, old = str(check.name), existing.get((table.schema, table.name), {}).get(str(check.name))
-            new = str(
-                check.sqltext.compile(dialect=dialect, compile_kwargs={"literal_binds": True, "include_table": False})
-            )
+            new = _text(check, dialect)
             if old is not None and _values_in(old, dialect) != _values_in(new, dialect):
                 found.append(AlterCheck((table.schema, table.name), name, old, new))
     return found

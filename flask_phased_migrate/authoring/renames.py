@@ -9,6 +9,7 @@ import sqlalchemy as sa
 from alembic.operations import ops
 from sqlalchemy.dialects import postgresql
 
+from .columns import ask_fill
 from .script import After, Before, table_of
 from .statements import Assured
 from .sync import keep_in_step, let_go
@@ -72,6 +73,10 @@ def _rename_column(work: Work, dropped: Any, old: sa.Column[Any], new: sa.Column
     work.pieces.add(Before.FILL, engine.fill(table, new.name, quote(old.name), differ))
     copy_back = engine.fill(table, old.name, quote(new.name), differ)
     work.pieces.add(After.UNSYNC, stop, [*start, *copy_back])
+    if not new.nullable and old.nullable:
+        value = ask_fill(work, table, new)
+        if value:
+            work.pieces.add(After.FILL, engine.fill(table, new.name, value))
     if not new.nullable:
         work.pieces.add(After.NOT_NULL, engine.set_not_null(table, new), engine.drop_not_null(table, new))
     if new.server_default is not None:

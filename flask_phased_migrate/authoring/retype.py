@@ -11,7 +11,7 @@ from .engine import Cost, short
 from .script import After, Before, Final, Part, table_of
 from .statements import Assured, Autocommit, Remark, Sql, text_literal
 from .sync import follow, let_go
-from .types import change_of, compiled, needs_cast
+from .types import change_of, compiled, native_enum, needs_cast, without_check
 from .values import Name, Question, dotted
 from .work import (
     Work,
@@ -28,7 +28,7 @@ from .work import (
 
 def change_type(work: Work, table: Name, before: sa.Column[Any], operation: Any) -> sa.Column[Any]:
     """Change a type, before the deploy if it takes more; return the column as later changes find it."""
-    new = _unchecked(operation.modify_type)
+    new = without_check(operation.modify_type)
     change = change_of(before.type, new, work.facts)
     after: sa.Column[Any] = column_like(before, type=new)
     shown = f"{compiled(before.type, work.facts)} to {compiled(new, work.facts)}"
@@ -48,7 +48,8 @@ def change_type(work: Work, table: Name, before: sa.Column[Any], operation: Any)
             if isinstance(new, sa.Numeric)
             else f"{subject} goes from {shown}: a value that does not fit stops after-deploy."
         )
-    if change == "other" and isinstance(before.type, sa.Enum) and isinstance(new, sa.Enum):
+    values = isinstance(before.type, sa.Enum) and isinstance(new, sa.Enum) and work.engine.name == "mysql"
+    if change == "other" and values:
         return _change_values(work, table, before, new)
     value = _ask_value(work, subject, shown) if change == "other" else None
     if swaps and change in ("narrower", "other") and not value:
@@ -60,15 +61,6 @@ def change_type(work: Work, table: Name, before: sa.Column[Any], operation: Any)
         forth = _convert(work, table, before, forth, value=value, shown=shown, new=new)
     work.pieces.add(rank, forth, back)
     return after if rank is Before.ALTER else column_before(operation)
-
-
-def _unchecked(type_: Any) -> Any:
-    """Return a type without its check, which has operations of its own."""
-    if not getattr(type_, "create_constraint", False):
-        return type_
-    found = type_.copy()
-    found.create_constraint = False
-    return found
 
 
 def _change_values(work: Work, table: Name, before: sa.Column[Any], new: Any) -> sa.Column[Any]:
@@ -241,7 +233,11 @@ def _retype(work: Work, table: Name, before: sa.Column[Any], new: Any, change: s
 def _converted(work: Work, before: sa.Column[Any], new: Any) -> str:
     """Return a column's value as SQL of another type."""
     name = work.engine.quote(before.name)
-    return f"{name}::{compiled(new, work.facts)}" if needs_cast(before.type, new, work.facts) else name
+    if not needs_cast(before.type, new, work.facts):
+        return name
+    # One list of values is converted into another by way of their texts.
+    texts = "::text" if native_enum(before.type) is not None and native_enum(new) is not None else ""
+    return f"{name}{texts}::{compiled(new, work.facts)}"
 
 
 def _cost(work: Work, table: Name, before: sa.Column[Any], new: Any) -> Cost:

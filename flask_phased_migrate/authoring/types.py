@@ -30,7 +30,8 @@ def change_of(old: Any, new: Any, facts: Facts) -> Change:
     if isinstance(old, sa.JSON) and isinstance(new, postgresql.JSONB):
         return "wider, rewritten"
     if isinstance(old, sa.Enum) and isinstance(new, sa.Enum):
-        return "wider" if set(old.enums) <= set(new.enums) else "other"
+        is_same = facts.engine != "postgresql" or enum_name(old) == enum_name(new)
+        return "wider" if is_same and set(old.enums) <= set(new.enums) else "other"
     if _rank(old) and _rank(new):
         return "wider, rewritten" if _rank(new) > _rank(old) else "narrower"
     if isinstance(old, sa.String) and isinstance(new, sa.String) and not isinstance(old, sa.Enum):
@@ -143,6 +144,15 @@ def neutral_literal(type_: Any, facts: Facts) -> str | None:
         if isinstance(type_, kind):
             return literal(value, type_, facts)
     return None
+
+
+def without_check(type_: Any) -> Any:
+    """Return a type without its check, which has operations of its own."""
+    if not getattr(type_, "create_constraint", False):
+        return type_
+    found = type_.copy()
+    found.create_constraint = False
+    return found
 
 
 def native_enum(type_: Any) -> Any | None:

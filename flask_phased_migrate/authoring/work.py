@@ -13,7 +13,7 @@ from ..errors import UsageError
 from .engine import Engine
 from .script import Pieces, table_of
 from .statements import Autocommit, Remark
-from .types import native_enum, plain_enum
+from .types import native_enum, plain_enum, without_check
 from .values import Answers, Facts, Name, Question, dotted
 
 
@@ -104,7 +104,7 @@ def bare_column(column: sa.Column[Any], **change: Any) -> Any:
     default = None if special else default_of(column.server_default)
     given: dict[str, Any] = {"nullable": column.nullable, "server_default": default}
     given |= {name: default_of(value) for name, value in change.items()}
-    return sa.Column(column.name, column.type, *special, comment=column.comment, **given)
+    return sa.Column(column.name, without_check(column.type), *special, comment=column.comment, **given)
 
 
 def column_like(column: sa.Column[Any], **change: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
@@ -245,6 +245,7 @@ def read_facts(context: Any, metadata: Sequence[Any]) -> Facts:
         partitioned=_read_partitioned(context),
         checks=_read_checks(inspector, metadata, existing),
         letter_bytes=_read_letter_bytes(context),
+        json_columns=_read_json_columns(context, indexes),
         differs=context.impl.compare_type,
     )
 
@@ -292,6 +293,21 @@ FROM information_schema.columns
 WHERE character_maximum_length > 0 AND data_type IN ('char', 'varchar')
   AND table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')
 """
+
+
+def _read_json_columns(context: Any, tables: Iterable[tuple[str | None, str]]) -> frozenset[Any]:
+    """Return the columns of MariaDB that are long texts with a check for json: its JSON."""
+    if not getattr(context.dialect, "is_mariadb", False):
+        return frozenset()
+    import sqlalchemy as sa
+
+    inspector = sa.inspect(context.connection)
+    return frozenset(
+        ((schema, name), str(item["name"]))
+        for schema, name in tables
+        for item in inspector.get_check_constraints(name, schema)
+        if str(item["sqltext"]).startswith("json_valid(")
+    )
 
 
 def _read_checks(
