@@ -213,7 +213,7 @@ CHANGES = [
         "names that need quotes",
         tables(Column("Order By", String(20))),
         tables(Column("Group's", String(20), nullable=False)),
-        options=["--rename", "account.Order By=Group's"],
+        options=["--rename", "account.Order By=Group's", "--fill", "account.Group's='x'"],
     ),
     Change(
         "default that differs from row to row",

@@ -120,7 +120,7 @@ def build(metadata: sa.MetaData, chosen: Mapping[str, int]) -> None:
     sa.Table("account", metadata, *keys, *made, *(part() for part in parts if part is not None))
     for name, choices in TABLES.items():
         if choices[chosen[name]] is not None:
-            columns = [item(f"c{number}") for number, item in enumerate(choices[chosen[name]])]
+            columns = [item(f"c{chosen[name]}_{number}") for number, item in enumerate(choices[chosen[name]])]
             sa.Table(name, metadata, Column("id", Integer, primary_key=True), *columns)
 
 

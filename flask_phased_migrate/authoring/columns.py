@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
 from .constraints import create_check
-from .engine import is_constant, is_stable
+from .engine import Cost, is_constant, is_stable
 from .enums import value_check, value_checks
 from .retype import change_type
 from .script import After, Before, table_of
@@ -218,9 +218,13 @@ def _change_default(work: Work, table: Name, before: sa.Column[Any], operation: 
     if isinstance(wanted, (sa.Identity, sa.Computed)) or isinstance(existing, (sa.Identity, sa.Computed)):
         return _leave_generated(work, table, before)
     before = column_like(before, server_default=existing or None)
-    forth = work.engine.alter_column(table, before.name, before, modify_server_default=operation.modify_server_default)
-    after: sa.Column[Any] = column_like(before, server_default=operation.modify_server_default)
-    back = work.engine.alter_column(table, before.name, after, modify_server_default=existing or None)
-    dropped = operation.modify_server_default is None
+    dropped = wanted is None
+    # What runs after the deploy finds the NOT NULL gone that went before it.
+    found = column_like(before, nullable=True) if dropped and operation.modify_nullable is True else before
+    after: sa.Column[Any] = column_like(found, server_default=wanted)
+    # A default that is an expression is no change of the table's description alone for MariaDB.
+    cost: Cost = "online" if isinstance(before.type, sa.DateTime) else "instant"
+    forth = work.engine.alter_column(table, before.name, found, cost, modify_server_default=wanted)
+    back = work.engine.alter_column(table, before.name, after, cost, modify_server_default=existing or None)
     work.pieces.add(After.ALTER if dropped else Before.ALTER, forth, back)
     return before if dropped else after

@@ -43,8 +43,8 @@ class After(IntEnum):
     UNIQUE = 30
     CHECKS = 32
     NOT_NULL = 33
-    FOREIGN_KEYS = 34
     ALTER = 40
+    FOREIGN_KEYS = 45
     DROP_INDEXES = 50
     RENAME_INDEXES = 55
     DROP_COLUMNS = 60

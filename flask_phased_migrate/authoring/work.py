@@ -113,6 +113,7 @@ def column_like(column: sa.Column[Any], **change: Any) -> Any:
         "type": column.type,
         "nullable": column.nullable,
         "server_default": column.server_default,
+        "comment": column.comment,
         **change,
     }
     return sa.Column(
@@ -120,7 +121,7 @@ def column_like(column: sa.Column[Any], **change: Any) -> Any:
         given["type"],
         nullable=given["nullable"],
         server_default=default_of(given["server_default"]),
-        comment=column.comment,
+        comment=given["comment"],
         autoincrement=column.autoincrement,
     )
 
@@ -137,6 +138,8 @@ def column_finished(column: sa.Column[Any], operation: ops.AlterColumnOp) -> Any
         change["nullable"] = operation.modify_nullable
     if operation.modify_server_default not in (False, None):
         change["server_default"] = operation.modify_server_default
+    if operation.modify_comment is not False:
+        change["comment"] = operation.modify_comment
     return column_like(column, **change)
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from decimal import Decimal, InvalidOperation
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -195,11 +196,22 @@ def _default_differs(dialect: Any, found: Any, wanted: Any, type_: Any) -> bool 
         rendered = str(text.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
         return False if _spelled(now) == _spelled(rendered) else None
     if now.count("'") < 2:
-        return None
+        return False if _is_same_number(now, text) else None
     inside = now[now.index("'") + 1 : now.rindex("'")].replace("''", "'")
     if (_without_backslashes(inside) if dialect.name in ("mysql", "mariadb") else inside) == text:
         return False
+    if _is_same_number(inside, text) is not None:
+        # PostgreSQL refuses to compare 1.5 with what is a whole number as yet.
+        return not _is_same_number(inside, text)
     return True if {"'", "\\"} & set(text) or type(type_).__name__ == "JSON" else None
+
+
+def _is_same_number(found: str, wanted: str) -> bool | None:
+    """Return whether two texts are one number, None where one is none: MariaDB has 1.5000 for 1.5."""
+    try:
+        return Decimal(found) == Decimal(wanted)
+    except InvalidOperation:
+        return None
 
 
 def _without_backslashes(text: str) -> str:
@@ -245,7 +257,7 @@ def read_facts(context: Any, metadata: Sequence[Any]) -> Facts:
         partitioned=_read_partitioned(context),
         checks=_read_checks(inspector, metadata, existing),
         letter_bytes=_read_letter_bytes(context),
-        json_columns=_read_json_columns(context, indexes),
+        json_columns=_read_json_columns(context),
         differs=context.impl.compare_type,
     )
 
@@ -295,19 +307,21 @@ WHERE character_maximum_length > 0 AND data_type IN ('char', 'varchar')
 """
 
 
-def _read_json_columns(context: Any, tables: Iterable[tuple[str | None, str]]) -> frozenset[Any]:
-    """Return the columns of MariaDB that are long texts with a check for json: its JSON."""
+def _read_json_columns(context: Any) -> frozenset[Any]:
+    """Return the columns of MariaDB that are long texts with a check for json: its JSON. The check has their name."""
     if not getattr(context.dialect, "is_mariadb", False):
         return frozenset()
     import sqlalchemy as sa
 
-    inspector = sa.inspect(context.connection)
-    return frozenset(
-        ((schema, name), str(item["name"]))
-        for schema, name in tables
-        for item in inspector.get_check_constraints(name, schema)
-        if str(item["sqltext"]).startswith("json_valid(")
-    )
+    usual = sa.inspect(context.connection).default_schema_name
+    rows = context.connection.execute(sa.text(_JSON_COLUMNS))
+    return frozenset(((None if schema == usual else schema, table), column) for schema, table, column in rows)
+
+
+_JSON_COLUMNS = """
+SELECT constraint_schema, table_name, constraint_name FROM information_schema.check_constraints
+WHERE check_clause LIKE 'json_valid(%'
+"""
 
 
 def _read_checks(
