@@ -34,7 +34,7 @@ from alembic.script import revision as alembic_revision
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
-from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
+from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, LockHeld, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
 from .loader import load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
@@ -526,6 +526,24 @@ def alembic_call(config: AlembicConfig) -> Iterator[None]:
     """Frame a call of one of Alembic's own commands like :func:`run_environment` frames env.py."""
     with _ONE_AT_A_TIME, connection_errors(), logging_restored(), _connecting(config):
         yield
+
+
+@contextmanager
+def alembic_alone(wait_s: float) -> Iterator[None]:
+    """Have Alembic's ``op`` and ``context``, which are of the whole process, to oneself for the block.
+
+    Unlike :func:`alembic_call` it changes nothing else of the process: other threads serve requests.
+
+    :raises LockHeld: if another thread has them for longer than ``wait_s`` seconds.
+    """
+    if not _ONE_AT_A_TIME.acquire(timeout=wait_s):
+        raise LockHeld(
+            f"Another thread of this process was at work with revision files for more than {wait_s:g} s. Try again."
+        )
+    try:
+        yield
+    finally:
+        _ONE_AT_A_TIME.release()
 
 
 @contextmanager

@@ -25,7 +25,7 @@ def load_scripts(directory: ScriptDirectory, load: Callable[[], Iterable[Any]]) 
         yield from load()
         return
     seen: set[str] = set()
-    for path in _paths(directory):
+    for path in revision_paths(directory):
         if path in seen:
             util.warn(f"File {path} loaded twice! ignoring. Please ensure version_locations is unique.")
             continue
@@ -47,7 +47,7 @@ def _is_stock(directory: ScriptDirectory) -> bool:
     return homes == [*["alembic.script.base"] * 3, "alembic.util.pyfiles"] and hasattr(directory, "_version_locations")
 
 
-def _paths(directory: ScriptDirectory) -> Iterator[str]:
+def revision_paths(directory: ScriptDirectory) -> Iterator[str]:
     """Yield the files of all version locations, links followed to where they lead."""
     for location in directory._version_locations:
         for root, folders, names in os.walk(location):
