@@ -103,7 +103,8 @@ class Writer:
 
         :param going_on: whether to begin the next transaction in it, too.
         """
-        self._commits = self._messages and self.connection.dialect.driver in _COMMITTED_BY_MESSAGE
+        known = self._messages and self.connection.dialect.driver in _COMMITTED_BY_MESSAGE
+        self._commits = known and isinstance(getattr(self._driver, "__dict__", None), dict)
         self._goes_on = going_on and self._commits and self._begins_plainly()
 
     def _begins_plainly(self) -> bool:
