@@ -11,7 +11,7 @@ import re
 import socket
 import traceback as tracebacks
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -293,6 +293,10 @@ class Recorder:
         """
         with self._writer.gathering():
             yield self._writer
+
+    def committing(self) -> AbstractContextManager[None]:
+        """Frame a transaction that what is written :meth:`together` at its end may commit."""
+        return self._writer.committing()
 
     def reread(self) -> None:
         """Ask again which rows the ledger has, after a transaction was rolled back."""
