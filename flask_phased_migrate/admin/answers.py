@@ -33,7 +33,8 @@ def wants_json() -> bool:
 class Layout:
     """What every page's template needs besides the page itself. ``bind`` is the chosen one.
 
-    ``refresh`` says that something runs, so that the page is worth another look.
+    ``refresh`` says that something runs, so that the page is worth another look. ``root`` is what our endpoints begin
+    with: a point inside the blueprint, its name outside.
     """
 
     base_template: str
@@ -43,6 +44,12 @@ class Layout:
     bind: str | None = None
     generated_at: datetime | None = None
     refresh: bool = False
+    root: str = "."
+
+    @property
+    def words(self) -> Mapping[str, str]:
+        """The words of the badges."""
+        return self.language.words
 
     @property
     def owns_base(self) -> bool:
@@ -63,7 +70,7 @@ class Layout:
         """Return the address of one of our endpoints, for the chosen bind."""
         if self.binds and self.bind != self.binds[0]:
             values.setdefault("bind", self.bind)
-        return url_for(f".{endpoint}", **values)
+        return url_for(f"{self.root}{endpoint}", **values)
 
     def here(self, endpoint: str | None = None, **values: Any) -> str:
         """Return the address of this page with other ``values``: what else the request asked for stays."""

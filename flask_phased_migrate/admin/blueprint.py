@@ -80,13 +80,14 @@ def create_admin_blueprint(
     )
     answers = Answers(base_template or f"{TEMPLATES}/base.html", title, clock)
     guard = Guard(access, answers)
-    blueprint.record_once(guard.register)
+    pages = AdminPages(guard, Views(source, answers, _check_size(page_size)))
+    blueprint.record_once(pages.register)
     blueprint.before_request(guard.refuse)
     blueprint.before_app_request(guard.refuse_other_method)
     blueprint.after_request(_add_headers)
     blueprint.register_error_handler(PageError, answers.error)
     blueprint.register_error_handler(MigrateError, answers.failure)
-    _add_routes(blueprint, Views(source, answers, _check_size(page_size)))
+    _add_routes(blueprint, pages.views)
     return blueprint
 
 
@@ -126,14 +127,6 @@ class Guard:
     access: Access
     answers: Answers
 
-    def register(self, state: BlueprintSetupState) -> None:
-        """Let others of the application ask, and log that the pages are closed where nothing can open them."""
-        state.app.extensions[NAME] = self
-        if self.access is None:
-            state.app.logger.warning(
-                "The migration pages at %s are closed: MIGRATE_ADMIN_ACCESS is not set.", state.url_prefix
-            )
-
     def is_open(self) -> bool:
         """Return whether the current request may see the pages: what a link to them in a menu asks."""
         return ask_access(self.access) is True
@@ -160,6 +153,22 @@ class Guard:
         if self.access is None and current_app.debug:
             hint = "MIGRATE_ADMIN_ACCESS is not set, so these pages are closed to everybody."
         return self.answers.forbidden(hint)
+
+
+@dataclass(frozen=True)
+class AdminPages:
+    """What an application's ``extensions["migrate_admin"]`` is, for others that show the pages or lead to them."""
+
+    guard: Guard
+    views: Views
+
+    def register(self, state: BlueprintSetupState) -> None:
+        """Take the place in the application, and log that the pages are closed where nothing can open them."""
+        state.app.extensions[NAME] = self
+        if self.guard.access is None:
+            state.app.logger.warning(
+                "The migration pages at %s are closed: MIGRATE_ADMIN_ACCESS is not set.", state.url_prefix
+            )
 
 
 def _is_ours(app: Flask) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import Revision
 from .executions import Redact, execution_json
 from .files import Files, created_at, read_source
+from .overview import bind_option
 from .source import Examination, Preview, Wanted
 from .state import BindState, Row, describe, phases_of
 
@@ -203,7 +204,6 @@ def show_sql(files: Files, wanted: Wanted, preview: Preview, redact: Redact) -> 
     """Return the page of the SQL of a step."""
     pieces = tuple(replace(piece, text=redact(piece.text)) for piece in preview.pieces)
     reason = None if preview.reason is None else redact(preview.reason)
-    option = f" --bind {wanted.bind}" if len(files.binds) > 1 else ""
     undo = " --downgrade" if wanted.direction == "downgrade" else ""
     down = files.graph[wanted.revision].down
     start = down[0] if len(down) == 1 else "base"
@@ -212,5 +212,5 @@ def show_sql(files: Files, wanted: Wanted, preview: Preview, redact: Redact) -> 
         wanted,
         coded_in(files, wanted),
         replace(preview, pieces=pieces, reason=reason),
-        f"flask db sql {ends} --phase {wanted.phase}{undo}{option}",
+        f"flask db sql {ends} --phase {wanted.phase}{undo}{bind_option(files, wanted.bind)}",
     )

@@ -21,7 +21,8 @@ class Files:
     """The revision files at one moment. What is derived is worked out once and kept.
 
     ``binds`` are the names of the binds, at least one, the main one first; ``folder`` is the migrations folder.
-    ``project`` is what the source keeps with them; the pages do not look at it.
+    ``project`` is what the source keeps with them; the pages do not look at it. ``kept`` is the last state of each bind
+    on these files.
     """
 
     graph: Graph = field(default_factory=Graph)
@@ -29,6 +30,7 @@ class Files:
     binds: tuple[str, ...] = (DEFAULT_BIND,)
     folder: str = ""
     project: Any = field(default=None, compare=False, repr=False)
+    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def order(self) -> tuple[str, ...]:

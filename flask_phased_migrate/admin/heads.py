@@ -81,5 +81,6 @@ def _commands(state: BindState, heads: list[Head]) -> list[str]:
         found.append('flask db merge heads -m "merge the heads"')
     if any(head.behind for head in heads):
         phase = state.files.phases.names[0]
-        found.append(f"flask db upgrade --phase {phase}{bind_option(state)}{' heads' if len(heads) > 1 else ''}")
+        target = " heads" if len(heads) > 1 else ""
+        found.append(f"flask db upgrade --phase {phase}{bind_option(state.files, state.bind)}{target}")
     return found

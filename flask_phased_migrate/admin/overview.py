@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..plan import BindStatus, History
 from .executions import execution_json
+from .files import Files
 from .state import UNKNOWN, BindState, Row, as_text
 from .texts import Text, text, texts
 
@@ -117,7 +118,7 @@ def _unknown_checks(state: BindState) -> Iterator[Check]:
 
 
 def _checks(state: BindState, status: BindStatus, running: tuple[Execution, ...]) -> Iterator[Check]:
-    history, option = state.history, bind_option(state)
+    history, option = state.history, bind_option(state.files, state.bind)
     assert history is not None
     yield from _troubles(status, history, running, option)
     for phase in state.columns:
@@ -128,9 +129,9 @@ def _checks(state: BindState, status: BindStatus, running: tuple[Execution, ...]
     yield _files_check(state)
 
 
-def bind_option(state: BindState) -> str:
+def bind_option(files: Files, bind: str) -> str:
     """Return what a command needs to be about the bind, with a space before it."""
-    return f" --bind {state.bind}" if len(state.files.binds) > 1 else ""
+    return f" --bind {bind}" if len(files.binds) > 1 else ""
 
 
 def _troubles(status: BindStatus, history: History, running: tuple[Execution, ...], option: str) -> tuple[Check, ...]:
@@ -217,7 +218,7 @@ def _ahead_checks(state: BindState, history: History) -> Iterator[Check]:
         message = text(
             "The database is ahead of this code: it is at a revision without a file. Deploy the code that has it."
         )
-        yield Check("database", "missing", message, f"flask db status{bind_option(state)}", ahead)
+        yield Check("database", "missing", message, f"flask db status{bind_option(state.files, state.bind)}", ahead)
 
 
 def _files_check(state: BindState) -> Check:
@@ -229,4 +230,4 @@ def _files_check(state: BindState) -> Check:
         "The database names %(number)s revisions without a file: other code ran there.",
         len(missing),
     )
-    return Check("files", "missing", message, f"flask db status{bind_option(state)}", missing)
+    return Check("files", "missing", message, f"flask db status{bind_option(state.files, state.bind)}", missing)

@@ -149,6 +149,14 @@ class BindState:
         return (*(name for name in self.missing if name.startswith(text)), *found)
 
 
+def state_of(files: Files, bind: str, history: History | None) -> BindState:
+    """Return the state of a bind: the one that was worked out before, where its tables say the same as then."""
+    known: BindState | None = files.kept.get(bind)
+    if known is None or known.history != history:
+        known = files.kept[bind] = BindState(files, bind, history)
+    return known
+
+
 def phases_of(files: Files, rows: Iterable[Row]) -> tuple[str, ...]:
     """Return the configured phases, then those that only ``rows`` have."""
     named = (phase for row in rows for phase in row.phases)

@@ -28,3 +28,29 @@ def text(message: str, **facts: object) -> Text:
 def texts(one: str, many: str, number: int, **facts: object) -> Text:
     """Return a sentence about ``number`` things, which is ``%(number)s`` in it."""
     return Text(one, many, number, {"number": f"{number:,}", **facts})
+
+
+#: The words of the badges: of states, of statuses, of what is particular about a revision, of the linter's levels.
+WORDS: Mapping[str, Text] = {
+    "applied": text("applied"),
+    "in-flight": text("in-flight"),
+    "pending": text("pending"),
+    "missing": text("missing"),
+    "unknown": text("unknown"),
+    "done": text("done"),
+    "empty": text("empty"),
+    "running": text("running"),
+    "failed": text("failed"),
+    "interrupted": text("interrupted"),
+    "ok": text("ok"),
+    "head": text("head"),
+    "base": text("base"),
+    "merge": text("merge"),
+    "branch point": text("branch point"),
+    "depends on": text("depends on"),
+    "file missing": text("file missing"),
+    "error": text("error"),
+    "warning": text("warning"),
+    "info": text("note"),
+    "assured": text("assured"),
+}

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from flask import current_app
 
-from .texts import Text
+from .texts import WORDS, Text
 
 DOMAIN = "flask_phased_migrate"
 FOLDER = Path(__file__).parent / "translations"
@@ -32,6 +34,11 @@ class Language:
     def phrases(self, one: str, many: str, number: int, **facts: object) -> str:
         """Return a sentence about ``number`` things."""
         return self._of_text(Text(one, many, number, {"number": f"{number:,}", **facts}))
+
+    @cached_property
+    def words(self) -> Mapping[str, str]:
+        """The words of the badges."""
+        return {name: self.phrase(word) for name, word in WORDS.items()}
 
     def _of_text(self, text: Text) -> str:
         if self.domain is None:

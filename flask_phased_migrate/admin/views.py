@@ -28,7 +28,7 @@ from .graph_page import show_graph
 from .heads import show_heads
 from .health import measure_health
 from .listing import NoSuchPage, NotListed, choices, list_revisions
-from .overview import RUNS_SHOWN, bind_option, show_overview
+from .overview import RUNS_SHOWN, Overview, bind_option, show_overview
 from .parameters import (
     SIZES,
     PageError,
@@ -41,7 +41,7 @@ from .parameters import (
 )
 from .planned import next_phase, show_plan
 from .source import Choice, Examination, Reader, Source, Wanted
-from .state import UNKNOWN, BindState, with_times
+from .state import UNKNOWN, BindState, state_of, with_times
 from .texts import text, texts
 
 T = TypeVar("T")
@@ -59,9 +59,14 @@ class Views:
 
     def index(self) -> BaseResponse:
         """Answer with how the chosen bind stands."""
+        page, layout, unreachable = self.overview()
+        return self.answers.page("overview", layout, page, page.as_json(), unreachable=unreachable)
+
+    def overview(self) -> tuple[Overview, Layout, tuple[str, ...]]:
+        """Return how the chosen bind stands, the layout of a page about it, and the bind if it is not known."""
         files, bind = self._files_and_bind()
 
-        def build(reader: Reader | None) -> Any:
+        def build(reader: Reader | None) -> Overview:
             state = self._state(files, bind, reader)
             if reader is None:
                 return show_overview(state)
@@ -69,8 +74,7 @@ class Views:
             return show_overview(state, newest, self._shown(reader.read_executions(Choice(1, status="running"))))
 
         page, unreachable = self._ask(bind, build)
-        layout = self._layout(files, bind, refresh=page.is_running)
-        return self.answers.page("overview", layout, page, page.as_json(), unreachable=unreachable)
+        return page, self._layout(files, bind, refresh=page.is_running), unreachable
 
     def revisions(self) -> BaseResponse:
         """Answer with one page of the revisions of the chosen bind."""
@@ -146,7 +150,7 @@ class Views:
         number, size = read_page(), read_size(self.page_size)
         chosen = read_choice("phase", files.phases.names)
         history, unreachable = self._ask(bind, _history)
-        state = BindState(files, bind, history)
+        state = state_of(files, bind, history)
         try:
             page = show_plan(
                 state, chosen or next_phase(state), self.source.plan, self.source.redact, number=number, size=size
@@ -162,7 +166,7 @@ class Views:
         files, bind = self._files_and_bind()
         number, size = read_page(), read_size(self.page_size)
         history, unreachable = self._ask(bind, _history)
-        state = BindState(files, bind, history)
+        state = state_of(files, bind, history)
         around = _one(state, request.args["around"]) if request.args.get("around") else None
         try:
             page = show_graph(state, number=number, size=size, around=around)
@@ -178,7 +182,7 @@ class Views:
 
         files, bind = self._files_and_bind()
         history, unreachable = self._ask(bind, _history)
-        state = BindState(files, bind, history)
+        state = state_of(files, bind, history)
         states = None if unreachable else {row.id: row.state for row in state.rows}
         drawn = render_graph(
             files.graph, format_of(f"graph.{ending}"), states, () if history is None else history.heads
@@ -209,7 +213,7 @@ class Views:
     def execution(self, number: int) -> BaseResponse:
         """Answer with one execution of the journal of the chosen bind."""
         files, bind = self._files_and_bind()
-        option = bind_option(BindState(files, bind))
+        option = bind_option(files, bind)
         layout = self._layout(files, bind)
 
         def build(reader: Reader | None) -> Any:
@@ -230,7 +234,7 @@ class Views:
         """Answer with the heads of the files and where the chosen bind is."""
         files, bind = self._files_and_bind()
         history, unreachable = self._ask(bind, _history)
-        page = show_heads(BindState(files, bind, history))
+        page = show_heads(state_of(files, bind, history))
         layout = self._layout(files, bind)
         return self.answers.page("heads", layout, page, page.as_json(), unreachable=unreachable)
 
@@ -238,7 +242,7 @@ class Views:
         """Answer 200 if every bind is fit for the deployed code, else 503."""
         try:
             files = self.source.read_files()
-            states = [BindState(files, bind, self._ask(bind, _history)[0]) for bind in files.binds]
+            states = [state_of(files, bind, self._ask(bind, _history)[0]) for bind in files.binds]
         except MigrateError:
             current_app.logger.exception("The migration health cannot be told.")
             return make_response({"schema": 1, "status": UNKNOWN, "binds": []}, 503)
@@ -255,7 +259,7 @@ class Views:
         return self.answers.layout(files.binds, bind, refresh=refresh)
 
     def _state(self, files: Files, bind: str, reader: Reader | None) -> BindState:
-        return BindState(files, bind, _history(reader))
+        return state_of(files, bind, _history(reader))
 
     def _ask(self, bind: str, build: Callable[[Reader | None], T]) -> tuple[T, tuple[str, ...]]:
         """Return what ``build`` makes of the bind's tables, and the bind if they could not be read."""
