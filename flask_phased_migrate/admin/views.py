@@ -340,8 +340,8 @@ def _one(state: BindState, name: str) -> str:
 
 
 def _no_such_page(error: NoSuchPage) -> PageError:
-    message = "There is no page %(number)s. The pages are 1 to %(pages)s."
-    return PageError(400, text(message, number=error.number, pages=error.pages))
+    message = text("There is no page %(number)s. The pages are 1 to %(pages)s.", number=error.number, pages=error.pages)
+    return PageError(400, message)
 
 
 def _not_found(revision: str, found: tuple[str, ...], unreachable: Iterable[str]) -> PageError:
