@@ -11,7 +11,7 @@ import pytest
 from admin_pages import get_json, get_page, make_app, small_source, two_binds
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import write_mo
+from babel.messages.mofile import read_mo
 from babel.messages.pofile import read_po
 from flask import Flask
 
@@ -29,7 +29,10 @@ def catalogue(path: Path) -> Catalog:
 
 
 def words(found: Catalog) -> dict[Any, Any]:
-    return {message.id: message.string for message in found if message.id}
+    def fixed(value: Any) -> Any:
+        return tuple(value) if isinstance(value, (list, tuple)) else value
+
+    return {fixed(message.id): fixed(message.string) for message in found if message.id}
 
 
 def test_the_template_has_every_word_of_the_pages() -> None:
@@ -57,10 +60,9 @@ def test_a_language_has_every_word_with_the_same_places(language: str) -> None:
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_compiled_catalogue_is_of_the_written_one(language: str) -> None:
     folder = translation.FOLDER / language / "LC_MESSAGES"
-    compiled = io.BytesIO()
-    write_mo(compiled, read_po(io.BytesIO((folder / f"{translation.DOMAIN}.po").read_bytes()), locale=language))
+    compiled = read_mo(io.BytesIO((folder / f"{translation.DOMAIN}.mo").read_bytes()))
 
-    assert (folder / f"{translation.DOMAIN}.mo").read_bytes() == compiled.getvalue()
+    assert words(compiled) == words(catalogue(folder / f"{translation.DOMAIN}.po"))
 
 
 def app_in(language: str) -> Flask:

@@ -152,7 +152,8 @@ class AdminSource:
         from ..recorder import hide_secrets
 
         folder = str(Path(self._settings.directory).absolute())
-        return hide_secrets(text, *self._secrets()).replace(folder + os.sep, "")
+        hidden = hide_secrets(text, *self._secrets())
+        return hidden.replace(folder + os.sep, "").replace(folder, os.path.basename(folder))
 
     def redact(self, text: str) -> str:
         """Return an error's words without these, and without bound parameters and whatever is called a secret."""
