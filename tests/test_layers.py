@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 LAYERS = {
     "words": ("errors", "assurances", "phases", "footprint", "graph", "lanes", "overtaking", "plan", "remedies"),
     "paper": (
+        "listeners",
         "loader",
         "splitting",
         "operations",

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from typing import Any, Literal
 
 import alembic.context
 import alembic.op
-import sqlalchemy as sa
 from alembic.config import Config
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, DropIndexOp, ExecuteSQLOp
@@ -34,6 +32,7 @@ from ..assurances import current_assurances
 from ..errors import MigrateError
 from ..footprint import NOTHING, Footprint, opaque, union, whole
 from ..graph import Graph, Revision
+from ..listeners import ENGINE_USE, POOL_CHECKOUT, SESSION_ATTACH, SESSION_BEGIN, SESSION_FLUSH
 from ..operations import BodyRunner, running_line
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
@@ -243,57 +242,46 @@ def _on_paper(notes: _Notes) -> Iterator[None]:
 @contextmanager
 def _without_databases(notes: _Notes) -> Iterator[None]:
     """Make every engine of the process an error to use in this thread: a body may have the application's session."""
-    thread = threading.get_ident()
 
-    def refuse(*_arguments: Any, **_options: Any) -> None:
-        if threading.get_ident() == thread:
-            notes.wanted()
+    def refuse(*_arguments: Any) -> None:
+        notes.wanted()
 
     def note(*_arguments: Any) -> None:
         # Refusing here would close the connection, and with it a database in memory.
-        if threading.get_ident() == thread:
-            notes.read()
+        notes.read()
 
-    listening = [
-        *((sa.Engine, name, refuse) for name in ("do_connect", "before_cursor_execute", "commit")),
-        # Before a flush begins, so that the session is as usable afterwards as before.
-        (Session, "before_flush", refuse),
-        (sa.pool.Pool, "checkout", note),
-    ]
     with contextlib.ExitStack() as stack:
-        for target, name, function in listening:
-            sa.event.listen(target, name, function)
-            stack.callback(sa.event.remove, target, name, function)
-        stack.enter_context(_sessions_restored(thread))
+        for listener in ENGINE_USE:
+            stack.enter_context(listener.calling(refuse))
+        # Before a flush begins, so that the session is as usable afterwards as before.
+        stack.enter_context(SESSION_FLUSH.calling(refuse))
+        stack.enter_context(POOL_CHECKOUT.calling(note))
+        stack.enter_context(_sessions_restored())
         yield
 
 
 @contextmanager
-def _sessions_restored(thread: int) -> Iterator[None]:
+def _sessions_restored() -> Iterator[None]:
     """Take out of the sessions of this thread what the block puts in, and end the transactions that it begins."""
     attached: list[tuple[Session, Any]] = []
     begun: list[Session] = []
 
     def attach(session: Session, instance: Any) -> None:
-        if threading.get_ident() == thread:
-            attached.append((session, instance))
+        attached.append((session, instance))
 
     def begin(session: Session, transaction: Any) -> None:
-        if threading.get_ident() == thread and transaction.parent is None:
+        if transaction.parent is None:
             begun.append(session)
 
-    sa.event.listen(Session, "before_attach", attach)
-    sa.event.listen(Session, "after_transaction_create", begin)
-    try:
-        yield
-    finally:
-        sa.event.remove(Session, "before_attach", attach)
-        sa.event.remove(Session, "after_transaction_create", begin)
-        for session in begun:
-            session.rollback()
-        for session, instance in attached:
-            if instance in session:
-                session.expunge(instance)
+    with SESSION_ATTACH.calling(attach), SESSION_BEGIN.calling(begin):
+        try:
+            yield
+        finally:
+            for session in begun:
+                session.rollback()
+            for session, instance in attached:
+                if instance in session:
+                    session.expunge(instance)
 
 
 def _paper_context(dialect_name: str, environment: tuple[Config, ScriptDirectory] | None) -> MigrationContext:
