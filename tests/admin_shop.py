@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import flask
 import pytest
 import sqlalchemy as sa
 from support import Site, connect, make_site
@@ -108,7 +106,10 @@ def make_shop(folder: Path, *, config: Mapping[str, Any] | None = None) -> Shop:
     reports = f"sqlite:///{folder / 'reports.sqlite3'}"
     folder.mkdir(parents=True, exist_ok=True)
     site = make_site(
-        folder / "shop", f"sqlite:///{folder / 'shop.sqlite3'}", binds={"reports": reports}, config={**ADMIN, **(config or {})}
+        folder / "shop",
+        f"sqlite:///{folder / 'shop.sqlite3'}",
+        binds={"reports": reports},
+        config={**ADMIN, **(config or {})},
     )
     for revision, down, message, text in SHOP_LINE:
         site.revision(revision, down, text, message=message)
@@ -123,16 +124,27 @@ def fill_shop(shop: Shop, *, hostile: bool = False) -> None:
     site = shop.site
     with site.app() as app:
         app.extensions["migrate"].migrate.upgrade()
-    site.revision("c7715ab0", "b90d1e36", THREE.format("invoices", "reference"), message="Invoices get a reference that is unique")
-    site.revision("d418f2e9", "b90d1e36", CREATE.format("search_words"), message="Words to search by", labels=("search",))
+    site.revision(
+        "c7715ab0", "b90d1e36", THREE.format("invoices", "reference"), message="Invoices get a reference that is unique"
+    )
+    site.revision(
+        "d418f2e9", "b90d1e36", CREATE.format("search_words"), message="Words to search by", labels=("search",)
+    )
     site.revision("e05b93d4", "c7715ab0", FAILS, message="Copy the customer's address to the order")
     with site.app() as app:
         migrate = app.extensions["migrate"].migrate
         migrate.upgrade(revision="e05b93d4", phase="before-deploy")
         fail(migrate, "e05b93d4", "after-deploy")
-    site.revision("f6a2d870", ("e05b93d4", "d418f2e9"), THREE.format("invoices", "number"), message="Bring search and orders together")
+    site.revision(
+        "f6a2d870",
+        ("e05b93d4", "d418f2e9"),
+        THREE.format("invoices", "number"),
+        message="Bring search and orders together",
+    )
     site.revision("0b8c55e1", "f6a2d870", CREATE.format("vouchers"), message="Create vouchers")
-    site.revision("19e7ac42", "f6a2d870", CREATE.format("stock"), message="Create stock", depends_on="0b8c55e1", labels=("stock",))
+    site.revision(
+        "19e7ac42", "f6a2d870", CREATE.format("stock"), message="Create stock", depends_on="0b8c55e1", labels=("stock",)
+    )
     if hostile:
         site.revision("2d3b90f5", "0b8c55e1", CREATE.format("evil"), message=f"Escape {EVIL}")
         site.revision("2e66c1a8", "2d3b90f5", CREATE.format("long"), message=LONG)
@@ -157,13 +169,15 @@ def date_journals(shop: Shop) -> None:
                     sa.text(
                         "UPDATE alembic_version_journal SET started_at = :began, finished_at = :ended, "
                         "duration_ms = :took, host = 'deploy-7', pid = 4711 WHERE id = :number"
-                    ).bindparams(sa.bindparam("began", type_=sa.DateTime()), sa.bindparam("ended", type_=sa.DateTime())),
+                    ).bindparams(
+                        sa.bindparam("began", type_=sa.DateTime()), sa.bindparam("ended", type_=sa.DateTime())
+                    ),
                     {"began": began, "ended": began + timedelta(milliseconds=took), "took": took, "number": number},
                 )
 
 
-@contextmanager
-def shop_app(shop: Shop) -> Iterator[flask.Flask]:
-    """Give the shop's application, to be served."""
+def let_wait(shop: Shop) -> None:
+    """Apply the four revisions and add one whose step waits for the shop's gate."""
     with shop.site.app() as app:
-        yield app
+        app.extensions["migrate"].migrate.upgrade()
+    shop.site.revision("ca11ab1e", "b90d1e36", WAITS.format(gate=str(shop.gate)), message="Wait for the gate")

@@ -950,7 +950,11 @@ def test_every_rule_of_the_style_sheet_stays_in_our_part_of_the_page() -> None:
 
 @pytest.mark.parametrize(
     ("file", "kind"),
-    [("admin.css", "text/css; charset=utf-8"), ("admin.js", "text/javascript; charset=utf-8"), ("favicon.svg", "image/svg+xml; charset=utf-8")],
+    [
+        ("admin.css", "text/css; charset=utf-8"),
+        ("admin.js", "text/javascript; charset=utf-8"),
+        ("favicon.svg", "image/svg+xml; charset=utf-8"),
+    ],
 )
 def test_style_sheet_script_and_icon_are_ours(file: str, kind: str) -> None:
     with make_client().get(f"/migrations/static/{file}") as response:
