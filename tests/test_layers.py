@@ -285,3 +285,16 @@ def test_importing_the_package_does_not_import_alembic_or_sqlalchemy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_start_of_an_application_with_admin_pages_does_not_import_alembic_or_sqlalchemy():
+    code = (
+        "import sys, flask; from flask_phased_migrate import Migrate\n"
+        "app = flask.Flask('x')\n"
+        "app.config.update(MIGRATE_ADMIN_ENABLED=True, MIGRATE_ADMIN_ACCESS='public-read')\n"
+        "Migrate(app, object())\n"
+        "names = ('alembic', 'sqlalchemy', 'sqlglot', 'rich', 'flask_babel', 'flask_admin')\n"
+        "print([name for name in names if name in sys.modules], 'migrate_admin' in app.blueprints)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[] True\n"
