@@ -18,6 +18,8 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 LAYERS = {
     "words": ("errors", "assurances", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
     "paper": (
+        "index",
+        "revision_file",
         "loader",
         "splitting",
         "operations",

@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 import click
-import flask_phased_migrate
 import pytest
 from flask import Flask
+
+import flask_phased_migrate
 from flask_phased_migrate import Migrate
 from flask_phased_migrate.cli import db as group
 from flask_phased_migrate.extension.command_group import HELP

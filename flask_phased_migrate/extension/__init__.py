@@ -148,6 +148,8 @@ class Migrate:
             config.attributes["phased_connections"] = migration_connections(current_settings().db)
         from .authoring import make_comparison
 
+        if current_app.config.get("MIGRATE_INDEX", True):
+            config.attributes["phased_index"] = "begin"
         config.attributes["phased_comparison"] = make_comparison(current_app.config)
         return self.call_configure_callbacks(config)  # type: ignore[no-any-return]
 
