@@ -17,8 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
+from functools import cached_property
 from hashlib import sha256
 from importlib.util import cache_from_source
+from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
@@ -48,6 +50,7 @@ class FileFacts(NamedTuple):
     down: tuple[str, ...]
     depends_on: tuple[str, ...]
     labels: tuple[str, ...]
+    message: str
     doc: str
     phase: str | None
     independent_of: str | tuple[str, ...] | None
@@ -55,17 +58,30 @@ class FileFacts(NamedTuple):
     downgrade: Outline
     mentions_assured: bool
 
-    @property
-    def message(self) -> str:
-        """The first paragraph of the docstring."""
-        return self.doc.partition("\n\n")[0]
+
+Links: TypeAlias = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...], str]
+"""The first five of a file's facts: what lists and graphs need. They are kept apart, so that reading them is quick."""
 
 
-class IndexedFile(NamedTuple):
-    """A revision file; ``facts`` is None where only importing it tells what it says."""
+class Index:
+    """What is known of the revision files, in Alembic's order.
 
-    path: str
-    facts: FileFacts | None
+    ``links`` has None for a file of which only an import tells; ``facts`` likewise.
+    """
+
+    def __init__(self, paths: tuple[str, ...], links: tuple[Links | None, ...], more: bytes) -> None:
+        self.paths = paths
+        self.links = links
+        self._more = more
+
+    @cached_property
+    def facts(self) -> tuple[FileFacts | None, ...]:
+        """All that is known of each file."""
+        more = marshal.loads(self._more)
+        return tuple(
+            None if links is None else FileFacts(*links, *rest[1:])
+            for links, rest in zip(self.links, more, strict=True)
+        )
 
 
 # -- reading one file ---------------------------------------------------------------------------------
@@ -79,14 +95,14 @@ _NAMES = frozenset(
 )
 _DIRECTIONS = frozenset({"upgrade", "downgrade"})
 # What Python may warn of when it compiles a file, so that its import does.
-_WARNED_OF = re.compile(rb"\\[^\r\n\\'\"abfnrtv0-7xNuU]")
+_WARNED_OF = rb"\\[^\r\n\\'\"abfnrtv0-7xNuU]"
 # Ways to bind a name that no syntax tree shows.
-_HIDDEN = re.compile(rb"\b(?:exec|eval|globals|locals|vars|setattr|delattr)\s*\(|\bglobal\b|__dict__|\bmodules\b")
+_HIDDEN = rb"\b(?:exec|eval|globals|locals|vars|setattr|delattr)\s*\(|\bglobal\b|__dict__|\bmodules\b"
 
 
 def read_facts(source: bytes) -> FileFacts | None:
     """Return what the source of a revision file says, None where it does not say so for certain."""
-    if sys.flags.optimize > 1 or _HIDDEN.search(source) or _WARNED_OF.search(source):
+    if sys.flags.optimize > 1 or re.search(_HIDDEN, source) or re.search(_WARNED_OF, source):
         return None
     with suppress(SyntaxError, ValueError, RecursionError, MemoryError, Warning, _Unsure):
         return _facts_of(ast.parse(source), b"assured" in source)
@@ -107,12 +123,14 @@ def _facts_of(tree: ast.Module, mentions_assured: bool) -> FileFacts:
     phase, independent_of = _literal(bound.get("phase")), _literal(bound.get("independent_of"))
     if not (isinstance(revision, str) and revision) or not (phase is None or (isinstance(phase, str) and phase)):
         raise _Unsure
+    doc = _docstring(tree).strip()
     return FileFacts(
         revision=revision,
         down=_as_names(down),
         depends_on=_as_names(depends_on),
         labels=_as_names(labels),
-        doc=_docstring(tree).strip(),
+        message=doc.partition("\n\n")[0],
+        doc=doc,
         phase=phase,
         independent_of=independent_of,
         upgrade=_outline(tree, bound, "upgrade"),
@@ -370,41 +388,46 @@ def list_files(locations: Sequence[str | os.PathLike[str]], *, recursive: bool =
     None where a file is met twice, of which Alembic warns, or one cannot be asked.
     """
     found: list[Stat] = []
-    seen: set[str] = set()
+    others: list[str] = []
     try:
         for location in locations:
-            for path, entry in _walk(os.fspath(location), recursive):
-                if path in seen:
-                    return None
-                seen.add(path)
-                if entry.name.endswith(".py") and not entry.name.startswith((".#", "__init__")):
-                    now = entry.stat()
-                    found.append((path, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino))
+            _list_folder(os.fspath(location), recursive, found, others)
     except OSError:
         return None
+    if others or recursive or len(locations) > 1:
+        paths = {item[0] for item in found}
+        if len(paths.union(others)) < len(found) + len(others):
+            return None
     return tuple(found)
 
 
-def _walk(location: str, recursive: bool) -> Iterator[tuple[str, os.DirEntry[str]]]:
+def _list_folder(location: str, recursive: bool, found: list[Stat], others: list[str]) -> None:
+    """Add a folder's revision files to ``found``, the paths of its other files to ``others``."""
     if not os.path.isdir(location):
         return
-    real = os.path.realpath(location)
-    with os.scandir(location) as entries:
-        ordered = sorted(entries, key=_name)
+    prefix = os.path.join(os.path.realpath(location), "")
     folders = []
+    with os.scandir(location) as entries:
+        ordered = sorted(entries, key=attrgetter("name"))
     for entry in ordered:
-        if entry.is_dir():
+        name = entry.name
+        if name.endswith(".py") and entry.is_file(follow_symlinks=False) and not name.startswith((".#", "__init__")):
+            now = entry.stat(follow_symlinks=False)
+            found.append((prefix + name, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino))
+        elif entry.is_dir():
             folders.append(entry)
+        elif not entry.is_symlink():
+            others.append(prefix + name)
+        elif not name.endswith(".py") or name.startswith((".#", "__init__")):
+            others.append(os.path.realpath(prefix + name))
         else:
-            path = os.path.join(real, entry.name)
-            yield (os.path.realpath(path) if entry.is_symlink() else path), entry
+            # Met as a link and as itself it is met twice, in one folder too.
+            now, path = entry.stat(), os.path.realpath(prefix + name)
+            found.append((path, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino))
+            others.append(f"{path}\0")
     for folder in folders if recursive else ():
         if not folder.is_symlink() and not folder.name.endswith("__pycache__"):
-            yield from _walk(folder.path, recursive)
-
-
-def _name(entry: os.DirEntry[str]) -> str:
-    return entry.name
+            _list_folder(folder.path, recursive, found, others)
 
 
 def file_order(locations: Sequence[str], path: str) -> tuple[int, str]:
@@ -419,7 +442,7 @@ def read_index(
     recursive: bool = False,
     begins: bool = True,
     clock_ns: Callable[[], int] = time.time_ns,
-) -> tuple[IndexedFile, ...] | None:
+) -> Index | None:
     """Return what the revision files say, in Alembic's order.
 
     :param begins: whether an index may be begun, in which case every file is read: that takes longer than to import
@@ -434,63 +457,68 @@ def read_index(
     known = cache.read()
     if known is None and not (begins and cache.can_be_written()):
         return None
-    if known is not None and known.settled and known.files == files:
-        return tuple(
-            IndexedFile(item[0], facts if facts is None else FileFacts(*facts))
-            for item, facts in zip(files, known.facts, strict=True)
-        )
-    found = _refreshed(files, known, now_ns)
-    if known is None or found != known:
-        cache.write(found)
-    return tuple(
-        IndexedFile(item[0], facts if facts is None else FileFacts(*facts))
-        for item, facts in zip(files, found.facts, strict=True)
-    )
+    if known is None or not known.settled or known.files != _packed(files):
+        known = _refreshed(files, known, now_ns, cache)
+    return Index(tuple([item[0] for item in files]), known.links, known.more)
 
 
 class _Known(NamedTuple):
-    """What the cache file holds: ``settled`` if no file was changed so shortly before that its times may not tell."""
+    """What the cache file holds: ``settled`` if no file was changed so shortly before that its times may not tell.
+
+    ``files`` and ``more``, the checksum of each file and the rest of its facts, are packed until they are needed.
+    """
 
     written_ns: int
     settled: bool
-    files: tuple[Stat, ...]
-    digests: tuple[bytes, ...]
-    facts: tuple[tuple[Any, ...] | None, ...]
+    files: bytes
+    links: tuple[Links | None, ...]
+    more: bytes
 
 
-def _refreshed(files: tuple[Stat, ...], known: _Known | None, now_ns: int) -> _Known:
-    """Return what is known with the files as they are now: changed ones are read, if only for their checksum."""
-    before: dict[str, tuple[Stat, bytes, Any]] = {}
-    limit_ns = 0
-    if known is not None:
-        limit_ns = known.written_ns - _TICK_NS
-        before = {row[0][0]: row for row in zip(known.files, known.digests, known.facts, strict=True)}
-    digests, found = [], []
+def _packed(values: Any) -> bytes:
+    # Version 2 writes the same bytes for equal values, wherever they are from.
+    return marshal.dumps(values, 2)
+
+
+def _refreshed(files: tuple[Stat, ...], known: _Known | None, now_ns: int, cache: _Cache) -> _Known:
+    """Return what is known with the files as they are now, and keep it: changed ones are read, and checked at least."""
+    before = {} if known is None else _unpacked(known)
+    limit_ns = 0 if known is None else known.written_ns - _TICK_NS
+    rows = []
     for item in files:
         old = before.get(item[0])
         if old is not None and old[0] == item and max(item[2], item[3]) < limit_ns:
-            digest, facts = old[1:]
+            rows.append(old[1:])
         else:
-            digest, facts = _read_file(item[0], old)
-        digests.append(digest)
-        found.append(facts)
+            rows.append(_read_file(item[0], old))
     settled = all(max(item[2], item[3]) < now_ns - _TICK_NS for item in files)
-    if known is not None and not settled and (files, tuple(digests), tuple(found)) == known[2:]:
-        return known
-    return _Known(now_ns, settled, files, tuple(digests), tuple(found))
+    links, more = tuple([row[0] for row in rows]), _packed([row[1] for row in rows])
+    found = _Known(now_ns, settled, _packed(files), links, more)
+    if known is None or known[1:] != found[1:]:
+        cache.write(found, files)
+    return found
 
 
-def _read_file(path: str, old: tuple[Stat, bytes, Any] | None) -> tuple[bytes, Any]:
+_Row: TypeAlias = tuple[Stat, Links | None, tuple[Any, ...]]
+
+
+def _unpacked(known: _Known) -> dict[str, _Row]:
+    rows = zip(marshal.loads(known.files), known.links, marshal.loads(known.more), strict=True)
+    return {row[0][0]: row for row in rows}
+
+
+def _read_file(path: str, old: _Row | None) -> tuple[Links | None, tuple[Any, ...]]:
+    """Return the links of a file, and its checksum with the rest of its facts."""
     try:
         with open(path, "rb") as file:
             source = file.read()
     except OSError:
-        return b"", None
+        return None, (b"",)
     digest = sha256(source).digest()
-    if old is not None and old[1] == digest:
-        return digest, old[2]
+    if old is not None and old[2][0] == digest:
+        return old[1:]
     facts = read_facts(source)
-    return digest, None if facts is None else tuple(facts)
+    return (None, (digest,)) if facts is None else (facts[:5], (digest, *facts[5:]))
 
 
 class _Cache:
@@ -523,7 +551,8 @@ class _Cache:
         if key != self.key:
             return None
         known = _Known(*values)
-        return known if len(known.files) == len(known.digests) == len(known.facts) else None
+        right = tuple(map(type, known)) == (int, bool, bytes, tuple, bytes)
+        return known if right else None
 
     def can_be_written(self) -> bool:
         """Return whether to write is allowed; it may fail all the same."""
@@ -532,7 +561,7 @@ class _Cache:
             return not sys.dont_write_bytecode and _can_write(folder)
         return False
 
-    def write(self, known: _Known) -> None:
+    def write(self, known: _Known, files: Iterable[Stat]) -> None:
         """Put what is known in the place of what was, whole; leave it where that cannot be."""
         if not self.can_be_written():
             return
@@ -541,7 +570,7 @@ class _Cache:
             target = self.path(self.user)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             scratch = f"{target}.{os.getpid()}-{time.monotonic_ns()}"
-            _write_new(scratch, crc32(body).to_bytes(4, "big") + body, _shared_mode(known.files))
+            _write_new(scratch, crc32(body).to_bytes(4, "big") + body, _shared_mode(files))
             try:
                 os.replace(scratch, target)
             except OSError:

@@ -96,7 +96,7 @@ def _indexed(directory: ScriptDirectory, indexing: Indexing) -> list[Script] | N
         return None
     scripts = [
         _load(directory, path) if facts is None else IndexedScript(RevisionFile(path, facts, indexing.load))
-        for path, facts in found
+        for path, facts in zip(found.paths, found.facts, strict=True)
     ]
     return [script for script in scripts if script is not None]
 

@@ -15,7 +15,7 @@ import pytest
 from flask_phased_migrate import index as index_module
 from flask_phased_migrate.errors import RevisionFileError
 from flask_phased_migrate.graph import Revision, build_graph
-from flask_phased_migrate.index import IndexedFile, list_files, read_facts, read_index
+from flask_phased_migrate.index import Index, list_files, read_facts, read_index
 from flask_phased_migrate.loader import load_module
 from flask_phased_migrate.phases import Bodies, PhasedPart, Phases
 from flask_phased_migrate.revision_file import RevisionFile
@@ -255,8 +255,11 @@ def later(seconds: float) -> Callable[[], int]:
     return lambda: time.time_ns() + int(seconds * 1e9)
 
 
-def ids(found: tuple[IndexedFile, ...] | None) -> list[str | None] | None:
-    return None if found is None else [item.facts.revision if item.facts else None for item in found]
+def ids(found: Index | None) -> list[str | None] | None:
+    if found is None:
+        return None
+    assert [facts and facts[:5] for facts in found.facts] == list(found.links)
+    return [links[0] if links else None for links in found.links]
 
 
 def cache_file(versions: Path) -> Path:
