@@ -138,6 +138,10 @@ class Graph:
     def _names(self, mask: int) -> frozenset[str]:
         return frozenset(name for name, bit in self._bit.items() if mask & bit)
 
+    def is_acyclic(self) -> bool:
+        """Return whether no revisions need each other."""
+        return len(self._parents_first()) == len(self.revisions)
+
     def ancestors(self, *ids: str) -> frozenset[str]:
         """Return every id that one of ``ids`` needs, through ``down`` and ``depends_on``; not ``ids``."""
         mask = 0

@@ -34,7 +34,7 @@ def load_scripts(
         compiled files.
     :param indexing: how to have the files that the index knows loaded later, if at all; None to load all of them now.
     """
-    if directory.sourceless or not _is_stock(directory):
+    if directory.sourceless or not is_stock(directory):
         yield from load()
         return
     indexed = None if indexing is None else _indexed(directory, indexing)
@@ -101,16 +101,21 @@ def _indexed(directory: ScriptDirectory, indexing: Indexing) -> list[Script] | N
     return [script for script in scripts if script is not None]
 
 
-def _is_stock(directory: ScriptDirectory) -> bool:
-    """Return whether Alembic's loader is the one that this one does the same as."""
+def is_stock(directory: ScriptDirectory | type[ScriptDirectory]) -> bool:
+    """Return whether Alembic's loader is the one that this one does the same as.
+
+    :param directory: a script directory, or the class in use for them.
+    """
     found = [
         getattr(directory, "_load_revisions", None),
+        getattr(directory, "from_config", None),
+        getattr(directory, "walk_revisions", None),
         getattr(Script, "_from_path", None),
         getattr(Script, "_list_py_dir", None),
         getattr(vars(alembic_scripts)["util"], "load_python_file", None),
     ]
     homes = [getattr(item, "__module__", None) for item in found]
-    return homes == [*["alembic.script.base"] * 3, "alembic.util.pyfiles"] and hasattr(directory, "_version_locations")
+    return homes == [*["alembic.script.base"] * 5, "alembic.util.pyfiles"] and hasattr(directory, "_version_locations")
 
 
 def _paths(directory: ScriptDirectory) -> Iterator[str]:

@@ -20,6 +20,7 @@ LAYERS = {
     "paper": (
         "index",
         "revision_file",
+        "listing",
         "loader",
         "splitting",
         "operations",
