@@ -18,6 +18,9 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 LAYERS = {
     "words": ("errors", "assurances", "phases", "footprint", "graph", "lanes", "overtaking", "plan", "remedies"),
     "paper": (
+        "index",
+        "revision_file",
+        "listing",
         "loader",
         "splitting",
         "operations",
