@@ -16,7 +16,7 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "assurances", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
+    "words": ("errors", "assurances", "phases", "footprint", "ancestry", "graph", "overtaking", "plan", "remedies"),
     "paper": (
         "loader",
         "splitting",
