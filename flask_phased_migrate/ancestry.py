@@ -46,19 +46,15 @@ class Ancestry:
 
     def closure(self, ids: Iterable[str]) -> set[str]:
         """Return ``ids`` and all that they need."""
-        found = set(ids)
-        waiting = list(found)
-        parents_of = self.parents
-        while waiting:
-            for parent in parents_of[waiting.pop()]:
-                if parent not in found:
-                    found.add(parent)
-                    waiting.append(parent)
-        return found
+        return _reached(ids, self.parents)
 
     def ancestors(self, ids: Iterable[str]) -> set[str]:
         """Return all that one of ``ids`` needs, which may be another of them."""
         return self.closure(parent for name in ids for parent in self.parents[name])
+
+    def descendants(self, ids: Iterable[str]) -> set[str]:
+        """Return all that need one of ``ids``, which may be another of them."""
+        return _reached((child for name in ids for child in self.children[name]), self.children)
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Return whether ``newer`` needs ``older``."""
@@ -99,6 +95,17 @@ class Ancestry:
         while walk.tips:
             walk.advance()
         return tuple(walk.output)
+
+
+def _reached(ids: Iterable[str], following: Parents) -> set[str]:
+    found = set(ids)
+    waiting = list(found)
+    while waiting:
+        for name in following[waiting.pop()]:
+            if name not in found:
+                found.add(name)
+                waiting.append(name)
+    return found
 
 
 class _Walk:

@@ -102,6 +102,10 @@ class Graph:
         """Return ``ids`` and all their ancestors."""
         return frozenset(self._ancestry.closure(ids))
 
+    def descendants(self, ids: Iterable[str]) -> frozenset[str]:
+        """Return every id that needs one of ``ids``, which may be another of them."""
+        return frozenset(self._ancestry.descendants(ids))
+
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Return whether ``newer`` needs ``older``."""
         return self._ancestry.is_ancestor(older, newer)
@@ -208,8 +212,11 @@ def _check_links(revisions: Mapping[str, Revision]) -> None:
     left = set(revisions).difference(Ancestry({name: item.parents for name, item in revisions.items()}).parents_first)
     if left:
         # What waits for a circle is left as well; what nothing left needs is not part of one.
-        while idle := left.difference(*(revisions[name].parents for name in left)):
-            left -= idle
+        needing: dict[str, list[str]] = {name: [] for name in left}
+        for name in left:
+            for parent in left.intersection(revisions[name].parents):
+                needing[parent].append(name)
+        left.difference_update(Ancestry(needing).parents_first)
         circle = [name for name in revisions if name in left]
         path = revisions[circle[0]].path
         raise RevisionFileError(f"{path}: these revisions need each other: {', '.join(circle)}.", path=path)
