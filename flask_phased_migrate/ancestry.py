@@ -44,6 +44,15 @@ class Ancestry:
                     ready.append(child)
         return tuple(order)
 
+    @cached_property
+    def circular(self) -> tuple[str, ...]:
+        """The ids that need each other, and those between two such circles."""
+        left = self.parents.keys() - set(self.parents_first)
+        # What waits for a circle is left as well; what nothing left needs is not part of one.
+        needing = {name: [child for child in self.children[name] if child in left] for name in left}
+        outside = set(Ancestry(needing).parents_first)
+        return tuple(name for name in self.parents if name in left and name not in outside)
+
     def closure(self, ids: Iterable[str]) -> set[str]:
         """Return ``ids`` and all that they need."""
         return _reached(ids, self.parents)

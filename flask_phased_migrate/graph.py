@@ -209,15 +209,8 @@ def _check_links(revisions: Mapping[str, Revision]) -> None:
                 raise RevisionFileError(
                     f"{revision.path}: {word} names '{parent}', which no revision file has.", path=revision.path
                 )
-    left = set(revisions).difference(Ancestry({name: item.parents for name, item in revisions.items()}).parents_first)
-    if left:
-        # What waits for a circle is left as well; what nothing left needs is not part of one.
-        needing: dict[str, list[str]] = {name: [] for name in left}
-        for name in left:
-            for parent in left.intersection(revisions[name].parents):
-                needing[parent].append(name)
-        left.difference_update(Ancestry(needing).parents_first)
-        circle = [name for name in revisions if name in left]
+    circle = Ancestry({name: item.parents for name, item in revisions.items()}).circular
+    if circle:
         path = revisions[circle[0]].path
         raise RevisionFileError(f"{path}: these revisions need each other: {', '.join(circle)}.", path=path)
 

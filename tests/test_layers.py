@@ -36,6 +36,7 @@ LAYERS = {
         "facts",
         "writer",
         "recorder",
+        "revision_map",
         "environment",
         "scripts",
         "backfill",
