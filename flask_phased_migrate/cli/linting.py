@@ -107,7 +107,8 @@ def text_lines(report: LintReport) -> Iterator[str]:
 
 def finding_lines(finding: Finding, with_bind: bool) -> Iterator[str]:
     """Yield the lines of one finding."""
-    step = " ".join(filter(None, [finding.revision, finding.phase]))
+    undone = "undone" if finding.direction == "downgrade" else None
+    step = " ".join(filter(None, [finding.revision, finding.phase, undone]))
     bind = f", {finding.bind}" if with_bind else ""
     yield f"{place(finding)}: {finding.level}: {finding.rule}  ({step}{bind})"
     yield f"    {finding.message}"
@@ -155,6 +156,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "bind": finding.bind,
         "revision": finding.revision,
         "phase": finding.phase,
+        "direction": finding.direction,
         "path": _relative(finding.path),
         "line": finding.line,
         "statement": finding.statement,
@@ -211,7 +213,12 @@ def _results(findings: Iterable[Finding]) -> Iterator[dict[str, Any]]:
             "level": "note" if item.level == "info" else item.level,
             "message": {"text": text},
             "locations": [{"physicalLocation": location}],
-            "properties": {"bind": item.bind, "revision": item.revision, "phase": item.phase},
+            "properties": {
+                "bind": item.bind,
+                "revision": item.revision,
+                "phase": item.phase,
+                "direction": item.direction,
+            },
         }
         if item.reason is not None:
             result["suppressions"] = [{"kind": "inSource", "justification": item.reason}]

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import sqlalchemy as sa
+
 from ..environment import BINDS_KEY, Visit, alembic_call, resolve_revisions, revisions_up_to
 from ..errors import ConfigurationError, DatabaseUnreachable, DriverMissing
 from ..facts import read_facts, read_target
@@ -15,7 +17,8 @@ from ..inspection.observation import Observation
 from ..lint import LintReport, Observe, Subject, lint
 from ..offline.text import Statement
 from ..phases import DEFAULT_BIND, base_bind
-from ..plan import History, complete_revisions
+from ..plan import History, Step, complete_revisions
+from ..rules.changes import Name
 from ..rules.schema import Facts
 from ..rules.situation import Target
 from .exporting import Export
@@ -143,7 +146,7 @@ def configured_target(found: Target, given: str) -> Target:
     dialect = found.dialect
     if found.is_mysql:
         dialect = "mariadb" if "maria" in given.casefold() or version[0] >= 10 else "mysql"
-    return Target(dialect, version, "MIGRATE_TARGET_VERSION")
+    return Target(dialect, version, "MIGRATE_TARGET_VERSION", found.driver)
 
 
 def configured_versions(value: Any) -> dict[str, str]:
@@ -167,11 +170,17 @@ def read_models(db: Any) -> dict[str, dict[str, frozenset[str]]]:
     by_bind = getattr(db, "metadatas", None) or {None: db.metadata}
     return {
         name or DEFAULT_BIND: {
-            table.name.casefold(): frozenset(column.name.casefold() for column in table.columns)
+            Name(table.name, table.schema).key: frozenset(column.name.casefold() for column in table.columns)
             for table in metadata.tables.values()
         }
         for name, metadata in by_bind.items()
     }
+
+
+def _driver(at: Visit) -> str:
+    """Return the driver that the URL of a bind names, "" where none is known."""
+    url = at.options.get("url")
+    return sa.make_url(url).get_driver_name() if isinstance(url, (str, sa.URL)) else ""
 
 
 class _Binds(Export):
@@ -183,7 +192,7 @@ class _Binds(Export):
         known: set[str] = set()
 
         def note(at: Visit, _project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            found[at.bind] = Target(at.context.dialect.name)
+            found[at.bind] = Target(at.context.dialect.name, driver=_driver(at))
             known.update(at.options.get(BINDS_KEY, ()))
             return ()
 
@@ -198,11 +207,11 @@ def _targets_on_paper(project: Project) -> tuple[Project, dict[str, Target]]:
 def _observer(project: Project, subject: Subject) -> Observe:
     dialect = "mysql" if subject.target.dialect == "mariadb" else subject.target.dialect
 
-    def observe(step: Any) -> Observation:
+    def observe(step: Step, *, undo: bool = False) -> Observation:
         # Alembic's op and context, which the body uses, are of the whole process.
         with alembic_call(project.config):
             return project.inspector.observe(
-                step, project.graph, project.phases, dialect, environment=(project.config, project.script)
+                step, project.graph, project.phases, dialect, environment=(project.config, project.script), undo=undo
             )
 
     return observe

@@ -36,6 +36,10 @@ RULES: Mapping[str, Rule] = {
         Rule("change-type", "A column's type is changed in a way that writes the table anew"),
         Rule("create-index", "An index is built while nobody can write"),
         Rule("drop-index", "An index is dropped under a lock on its table"),
+        Rule("drop-index-first", "An index is dropped before another is in its place"),
+        Rule("refresh-view", "A materialized view is worked out anew while nobody can read it"),
+        Rule("lock-table", "A table is locked by hand"),
+        Rule("cached-plan", "Statements that drivers keep prepared fail after a change of type"),
         Rule("unique-constraint", "A unique constraint builds its index under a lock"),
         Rule("primary-key", "A primary key builds its index under a lock, or writes the table anew"),
         Rule("foreign-key", "A foreign key is checked under a lock"),
@@ -86,3 +90,12 @@ _OWN: Mapping[str, tuple[Check, ...]] = {
 def checks_of(dialect: str) -> tuple[Check, ...]:
     """Return the checks of an engine: those about code, which all have, before those about its locks."""
     return (*_EVERYWHERE, *_OWN.get(dialect, ()))
+
+
+_ONLY_UP = ("opaque", "drop-not-null", "small-key", "foreign-key-type", "long-name", "json-column")
+
+
+def undo_checks_of(dialect: str) -> tuple[Check, ...]:
+    """Return the checks of an engine for downgrades: its locks are the same; advice was given for the upgrade."""
+    own = (*phases.UNDO_CHECKS, *common.CHECKS, *_OWN.get(dialect, ()))
+    return tuple(check for check in own if check.rule not in _ONLY_UP)

@@ -161,7 +161,8 @@ def _constraint(table: Name, item: Any, dialect: Any, **options: Any) -> AddCons
         referent, columns = _referent(item)
         return AddConstraint(
             table, "foreign key", name, tuple(item.column_keys), referent, columns,
-            not_valid=_is_not_valid(item, dialect), **options,
+            not_valid=_is_not_valid(item, dialect),
+            options=tuple(_key_options({name: getattr(item, name, None) for name in _KEY_OPTIONS})), **options,
         )  # fmt: skip
     if isinstance(item, sa.CheckConstraint):
         return AddConstraint(
@@ -229,7 +230,9 @@ def _alter_column(operation: ops.AlterColumnOp, dialect: Any) -> Iterator[Change
     known = type_name(operation.modify_type or operation.existing_type, dialect)
     if operation.modify_server_default is not False:
         default = read_default(operation.modify_server_default, dialect)
-        yield SetDefault(name, column, default, operation.existing_nullable)
+        existing = operation.existing_server_default
+        before = None if existing is False or existing is None else read_default(existing, dialect)
+        yield SetDefault(name, column, default, operation.existing_nullable, before)
     if operation.modify_type is not None:
         old, new = type_name(operation.existing_type, dialect), type_name(operation.modify_type, dialect)
         using = str(operation.kw.get("postgresql_using") or "")
@@ -256,7 +259,23 @@ def _create_index(operation: ops.CreateIndexOp, dialect: Any) -> Iterator[Change
         bool(operation.if_not_exists),
         str(prefix).upper(),
         "" if where is None else _text(where, dialect),
+        tuple(_element(item, dialect) for item in operation.columns),
+        tuple(_options(options, dialect)),
     )
+
+
+def _element(item: Any, dialect: Any) -> str:
+    return item if isinstance(item, str) else str(getattr(item, "name", None) or _text(item, dialect))
+
+
+_OF_THE_RULE = ("postgresql_concurrently", "postgresql_where", "mysql_prefix", "mariadb_prefix")
+
+
+def _options(options: Mapping[str, Any], dialect: Any) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of the engine that an index has besides those that rules are about."""
+    for name, value in options.items():
+        if name.startswith(f"{dialect.name}_") and name not in _OF_THE_RULE and value is not None:
+            yield name, repr(value)
 
 
 def _drop_index(operation: ops.DropIndexOp, dialect: Any) -> Iterator[Change]:
@@ -274,7 +293,16 @@ def _foreign_key(operation: ops.CreateForeignKeyOp, dialect: Any) -> Iterator[Ch
         Name(operation.referent_table, options.get("referent_schema")),
         tuple(operation.remote_cols),
         not_valid=dialect.name == "postgresql" and bool(options.get("postgresql_not_valid")),
+        options=tuple(_key_options(options)),
     )
+
+
+_KEY_OPTIONS = ("ondelete", "onupdate", "deferrable", "initially", "match")
+
+
+def _key_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of a foreign key or unique constraint that say what it does."""
+    return ((name, repr(options[name])) for name in _KEY_OPTIONS if options.get(name) is not None)
 
 
 def _given(name: Any) -> str:
@@ -289,7 +317,10 @@ def _check(operation: ops.CreateCheckConstraintOp, dialect: Any) -> Iterator[Cha
 
 def _unique(operation: Any, _dialect: Any) -> Iterator[Change]:
     kind: Any = "primary key" if isinstance(operation, ops.CreatePrimaryKeyOp) else "unique"
-    yield AddConstraint(_name(operation), kind, _given(operation.constraint_name), names_of(list(operation.columns)))
+    yield AddConstraint(
+        _name(operation), kind, _given(operation.constraint_name), names_of(list(operation.columns)),
+        options=tuple(_key_options(getattr(operation, "kw", {}))),
+    )  # fmt: skip
 
 
 def _other_constraint(operation: Any, _dialect: Any) -> Iterator[Change]:

@@ -22,11 +22,14 @@ def listed(values: Sequence[str]) -> str:
 def in_phase(at: Situation, phase: str, lines: Sequence[str], *, alone: bool = False) -> str:
     """Return the part of an upgrade that belongs to a phase; ``alone`` where it is all of a revision's that has no
     phases yet."""
+    function = "downgrade" if at.is_undo else "upgrade"
+    # What is undone is undone in the phase in which it was done.
+    phase = at.phase if at.is_undo else phase
     if phase == at.phases.names[0] or (alone and not at.is_phased):
-        head = [f"@phased({quoted(phase)})", "def upgrade():"]
+        head = [f"@phased({quoted(phase)})", f"def {function}():"]
     else:
         word = re.sub(r"[^0-9A-Za-z]+", "_", phase)
-        head = [f"@upgrade.phase({quoted(phase)})", f"def upgrade_{word}():"]
+        head = [f"@{function}.phase({quoted(phase)})", f"def {function}_{word}():"]
     return "\n".join([*head, *(f"    {line}" if line else "" for line in lines)])
 
 
@@ -70,14 +73,30 @@ def table_sql(at: Situation, table: Name) -> str:
 
 def create_index(change: CreateIndex, *, concurrently: bool = False, name: str = "", unique: bool | None = None) -> str:
     """Return the operation that builds an index."""
-    words = [quoted(name or change.name or "ix_NAME"), quoted(change.table.table), listed(change.columns or ["..."])]
+    words = [quoted(name or change.name or _index_name(change)), quoted(change.table.table), _elements(change)]
     if change.unique if unique is None else unique:
         words.append("unique=True")
+    words += [f"{option}={code}" for option, code in change.options]
     if change.where:
         words.append(f"postgresql_where=sa.text({quoted(change.where)})")
     if concurrently:
         words.append("postgresql_concurrently=True")
     return f"op.create_index({', '.join(words)}{schema_of(change.table)})"
+
+
+def _index_name(change: CreateIndex) -> str:
+    return "_".join(["ix", change.table.table, *(change.columns or ("expression",))])
+
+
+def _elements(change: CreateIndex) -> str:
+    """Return the columns of an index as a list; what is more than a name, as text."""
+    elements = change.elements or change.columns
+    codes = [quoted(item) if _is_name(item, change) else f"sa.text({quoted(item)})" for item in elements]
+    return f"[{', '.join(codes or ['...'])}]"
+
+
+def _is_name(element: str, change: CreateIndex) -> bool:
+    return element in change.columns or re.fullmatch(r"\w+", element) is not None
 
 
 def foreign_key(change: AddConstraint, *, not_valid: bool) -> str:
@@ -86,6 +105,7 @@ def foreign_key(change: AddConstraint, *, not_valid: bool) -> str:
     words = [
         quoted(change.name or "fk_NAME"), quoted(change.table.table), quoted(referent.table),
         listed(change.columns), listed(change.referent_columns or ("id",)),
+        *(f"{option}={code}" for option, code in change.options),
     ]  # fmt: skip
     if not_valid:
         words.append("postgresql_not_valid=True")
