@@ -100,8 +100,9 @@ def _columns(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, str], Column]:
 def _default(text: Any) -> Default:
     if text is None or str(text).upper() == "NULL":
         return NO_DEFAULT
-    # What kind of default it is does not matter for a column that is there.
-    return Default("constant", str(text))
+    # What kind of default it is does not matter for a column that is there. PostgreSQL names the type of a literal.
+    written, cast, _ = str(text).rpartition("'::")
+    return Default("constant", f"{written}'" if cast and written[:1] == "'" else str(text))
 
 
 def _query(connection: Connection, text: str) -> list[tuple[Any, ...]]:

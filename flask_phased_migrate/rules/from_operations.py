@@ -118,7 +118,8 @@ def read_default(value: Any, dialect: Any) -> Default:
         return NO_DEFAULT
     written = getattr(value, "arg", value)
     if isinstance(written, str):
-        return Default("constant", written)
+        # A literal, as the server has it.
+        return Default("constant", "'" + written.replace("'", "''") + "'")
     if not isinstance(written, sa.sql.ClauseElement):
         return Default("unknown", str(written))
     try:

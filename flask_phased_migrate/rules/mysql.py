@@ -78,7 +78,8 @@ def _add_column(change: AddColumn, at: Situation) -> Problems:
             "warning",
             f"ADD COLUMN {change.table}.{change.column.name} {_REBUILDS}{at.rows_of(change.table)}. As the last "
             "column it is instant on MySQL 8.0.12 and MariaDB 10.3.2.",
-            f"op.add_column({recipes.quoted(change.table.table)}, sa.Column('{change.column.name}', ...))",
+            f"op.add_column({recipes.quoted(change.table.table)}, sa.Column({recipes.quoted(change.column.name)}, "
+            f"{recipes.type_code(change.column.type_, at)}))",
         )
 
 
@@ -86,7 +87,7 @@ def _default(change: AddColumn, at: Situation) -> Problems:
     default = change.column.default
     if default is None or default.kind not in ("volatile", "unknown"):
         return
-    made = f"sa.Column({recipes.quoted(change.column.name)}, sa.{recipes.sa_type(change.column.type_)})"
+    made = f"sa.Column({recipes.quoted(change.column.name)}, {recipes.type_code(change.column.type_, at)})"
     option = f"server_default=sa.text({recipes.quoted(default.text or '...')})"
     option += recipes.existing_type(at, change.column.type_)
     lines = [
@@ -146,9 +147,16 @@ def _nullable(change: SetNotNull | DropNotNull, at: Situation) -> Problems:
         "where it could not.",
         recipes.execute(
             f"ALTER TABLE {recipes.table_sql(at, change.table)} MODIFY {recipes.identifier(at, change.column)} "
-            f"{type_} {null}, ALGORITHM=INPLACE, LOCK=NONE"
+            f"{type_} {null}{_kept_default(change, at)}, ALGORITHM=INPLACE, LOCK=NONE"
         ),
     )
+
+
+def _kept_default(change: SetNotNull | DropNotNull, at: Situation) -> str:
+    """Return the default that MODIFY has to say again, "" for none."""
+    known = at.schema.column(change.table, change.column)
+    default = known.default if known is not None else None
+    return f" DEFAULT {default.text}" if default is not None and default.fills else ""
 
 
 def _known_type(at: Situation, change: SetNotNull | DropNotNull) -> str:

@@ -28,7 +28,7 @@ from .changes import (
     Truncate,
     WriteRows,
 )
-from .postgresql import not_null_lines
+from .postgresql import not_null_lines, safe_lines
 from .situation import Check, Level, Problem, Situation
 from .types import split_type
 
@@ -222,7 +222,7 @@ def _add_required(change: AddColumn, at: Situation) -> Problems:
 
 def _added(change: AddColumn, at: Situation) -> str:
     column = change.column
-    made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)}"
+    made = f"sa.Column({recipes.quoted(column.name)}, {recipes.type_code(column.type_, at)}"
     table = recipes.quoted(change.table.table)
     schema = recipes.schema_of(change.table)
     first = f'op.add_column({table}, {made}, nullable=False, server_default="..."){schema})'
@@ -329,15 +329,15 @@ def _stricter(change: AddConstraint | CreateIndex, at: Situation) -> Problems:
         return
     what = "duplicates" if "unique" in kind or "primary" in kind else "rows that it refuses"
     label = f"{kind} {change.name}".strip()
-    if isinstance(change, CreateIndex):
-        line = recipes.create_index(change, concurrently=change.concurrently)
+    if at.target.dialect == "postgresql":
+        lines = safe_lines(change, at)
     else:
-        line = recipes.constraint(change)
+        lines = [recipes.create_index(change) if isinstance(change, CreateIndex) else recipes.constraint(change)]
     yield Problem(
         "warning",
         f"The old code may write {what}, and then fails on the {label} of {change.table} ({_while_old(at)})."
         f"{_where(at)} Add it in {at.late}, or say why the old code keeps to it.",
-        recipes.assured("too-early", "the old code never writes such rows because ...", line),
+        recipes.assured("too-early", "the old code never writes such rows because ...", *lines),
     )
 
 
@@ -386,7 +386,9 @@ def _makes(table: Name, column: str | None) -> str:
 
 def _enum_late(change: AddEnumValue, at: Situation) -> Problems:
     if not at.is_early and at.phase in at.phases.names:
-        sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS '{change.value}'"
+        sql = (
+            f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS {recipes.literal(change.value)}"
+        )
         yield Problem(
             "warning",
             f"'{change.value}' is added to {change.table} in {at.phase}, after the deploy: the new code may write it "
@@ -396,7 +398,7 @@ def _enum_late(change: AddEnumValue, at: Situation) -> Problems:
 
 
 def _rename_enum(change: RenameEnumValue, at: Situation) -> Problems:
-    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS '{change.new}'"
+    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS {recipes.literal(change.new)}"
     yield Problem(
         "error",
         f"There is no moment to rename '{change.value}' of {change.table}: {_broken(at)}.{_where(at)} Add "
@@ -414,7 +416,7 @@ def _more_values(change: ChangeType | ChangeOfColumn, at: Situation) -> Problems
     more = [value for value in after if value not in before]
     if at.is_early or at.phase not in at.phases.names or {old_name, new_name} != {"ENUM"} or not more:
         return
-    option = f"type_=sa.{recipes.sa_type(new)}, existing_type=sa.{recipes.sa_type(old)}"
+    option = f"type_={recipes.type_code(new, at)}, existing_type={recipes.type_code(old, at)}"
     yield Problem(
         "warning",
         f"{', '.join(more)} of {change.table}.{change.column} is added in {at.phase}, after the deploy: the new code "
@@ -451,7 +453,9 @@ def _undo_required(change: AddColumn, at: Situation) -> Problems:
     if at.is_early or not change.column.must_be_given or change.column.is_key:
         return
     name = f"{change.table}.{change.column.name}"
-    made = f"sa.Column({recipes.quoted(change.column.name)}, sa.{recipes.sa_type(change.column.type_)}, nullable=True)"
+    made = (
+        f"sa.Column({recipes.quoted(change.column.name)}, {recipes.type_code(change.column.type_, at)}, nullable=True)"
+    )
     add = f"op.add_column({recipes.quoted(change.table.table)}, {made}{recipes.schema_of(change.table)})"
     yield Problem(
         "error",

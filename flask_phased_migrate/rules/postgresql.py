@@ -107,7 +107,7 @@ def _add_column_default(change: AddColumn, at: Situation) -> Problems:
 def _fill_later(change: AddColumn, at: Situation) -> str:
     column, table = change.column, recipes.quoted(change.table.table)
     schema = recipes.schema_of(change.table)
-    made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)})"
+    made = f"sa.Column({recipes.quoted(column.name)}, {recipes.type_code(column.type_, at)})"
     text = column.default.text if column.default is not None and column.default.fills else "..."
     default = recipes.alter(change.table, column.name, f"server_default=sa.text({recipes.quoted(text)})")
     return recipes.in_phase(at, at.early, [f"op.add_column({table}, {made}{schema})", default])
@@ -115,7 +115,7 @@ def _fill_later(change: AddColumn, at: Situation) -> str:
 
 def _numbers_itself(change: AddColumn, at: Situation) -> Problems:
     if change.column.numbers_itself:
-        sequence = f"{change.table.table}_{change.column.name}_seq"
+        sequence = recipes.table_sql(at, Name(f"{change.table.table}_{change.column.name}_seq", change.table.schema))
         table = recipes.table_sql(at, change.table)
         column = recipes.identifier(at, change.column.name)
         add = f"op.add_column({recipes.quoted(change.table.table)}, sa.Column({recipes.quoted(change.column.name)}, "
@@ -137,7 +137,7 @@ def _stored(change: AddColumn, at: Situation) -> Problems:
     if change.column.generated == "stored":
         name = f"{change.table}.{change.column.name}"
         virtual = " PostgreSQL 18 has VIRTUAL columns, which cost nothing." if at.target.at_least(18) else ""
-        made = f"sa.Column({recipes.quoted(change.column.name)}, sa.{recipes.sa_type(change.column.type_)})"
+        made = f"sa.Column({recipes.quoted(change.column.name)}, {recipes.type_code(change.column.type_, at)})"
         add = f"op.add_column({recipes.quoted(change.table.table)}, {made}{recipes.schema_of(change.table)})"
         yield Problem(
             "error",
@@ -211,13 +211,13 @@ def _change_type(change: ChangeType, at: Situation) -> Problems:
         f"{name} {why}: {sure} written anew{at.rows_of(change.table)} under {_ALL}, and so is every table that a "
         "foreign key ties to the column. Add a new column, keep it in step, fill it in batches, and drop the old one "
         "in a later phase.",
-        _new_column(change, at) if old else f"existing_type=sa.{recipes.sa_type('')}",
+        _new_column(change, at) if old else f"existing_type={recipes.type_code('', at)}",
     )
 
 
 def _new_column(change: ChangeType, at: Situation) -> str:
     name = f"{change.column}_new"
-    made = f"sa.Column({recipes.quoted(name)}, sa.{recipes.sa_type(change.new)})"
+    made = f"sa.Column({recipes.quoted(name)}, {recipes.type_code(change.new, at)})"
     schema = recipes.schema_of(change.table)
     table = recipes.quoted(change.table.table)
     return recipes.joined(
@@ -243,8 +243,15 @@ def _create_index(change: CreateIndex, at: Situation) -> Problems:
             f"{_named('CREATE INDEX', change.name)} keeps everybody from writing to "
             f"{change.table}{at.rows_of(change.table)} "
             "(lock SHARE) until it is built. Build it concurrently, by itself.",
-            "\n".join(recipes.by_itself(recipes.create_index(change, concurrently=True))),
+            _index_lines(change, at),
         )
+
+
+def _index_lines(change: CreateIndex, at: Situation) -> str:
+    lines = recipes.by_itself(recipes.create_index(change, concurrently=True))
+    code = _behind_column(change, at, *lines)
+    # One line is enough where nothing else changes.
+    return code if "op.add_column" in code else "\n".join(lines)
 
 
 def _concurrently(change: CreateIndex | DropIndex | Maintain | DetachPartition, at: Situation) -> Problems:
@@ -342,6 +349,26 @@ def _unique(change: AddConstraint, at: Situation) -> Problems:
             yield from _key_of_index(change, at)
         return
     word = "UNIQUE" if change.kind == "unique" else "PRIMARY KEY"
+    yield Problem(
+        "error",
+        f"ADD {word} on {change.table}{at.rows_of(change.table)} builds its index under {_ALL}. Build the index "
+        "concurrently first, then make the constraint of it.",
+        _behind_column(change, at, *_unique_lines(change, at)),
+    )
+
+
+def safe_lines(change: AddConstraint | CreateIndex, at: Situation) -> list[str]:
+    """Return the operations that add an index or a constraint and keep nobody from writing for long."""
+    if isinstance(change, CreateIndex):
+        return recipes.by_itself(recipes.create_index(change, concurrently=True))
+    if change.using_index:
+        return ["..."]
+    lines = {"foreign key": _foreign_key_lines, "check": _check_lines}
+    return lines.get(change.kind, _unique_lines)(change, at) if change.kind not in ("exclude", "unknown") else ["..."]
+
+
+def _unique_lines(change: AddConstraint, at: Situation) -> list[str]:
+    word = "UNIQUE" if change.kind == "unique" else "PRIMARY KEY"
     name = change.name or f"{change.table.table}_{'_'.join(change.columns)}_{'key' if word == 'UNIQUE' else 'pkey'}"
     index = CreateIndex(change.table, name, change.columns, unique=True)
     sql = f"ALTER TABLE {recipes.table_sql(at, change.table)} ADD CONSTRAINT {recipes.identifier(at, name)} {word} "
@@ -351,13 +378,26 @@ def _unique(change: AddConstraint, at: Situation) -> Problems:
         # Made of an index, it sets NOT NULL on the columns, which would read the table.
         for column in _loose(change, change.columns, at):
             lines += not_null_lines(SetNotNull(change.table, column), at)
-    lines.append(recipes.execute(sql + _when_checked(change)))
-    yield Problem(
-        "error",
-        f"ADD {word} on {change.table}{at.rows_of(change.table)} builds its index under {_ALL}. Build the index "
-        "concurrently first, then make the constraint of it.",
-        recipes.in_phase(at, at.late, lines),
+    return [*lines, recipes.execute(sql + _when_checked(change))]
+
+
+def _behind_column(change: AddConstraint | CreateIndex, at: Situation, *lines: str) -> str:
+    """Return lines for after the deploy; where one operation makes a column as well, with that for before it."""
+    made = next(
+        (
+            act.change.column
+            for act in at.acts[: at.place]
+            if isinstance(act.change, AddColumn)
+            and act.change.table == change.table
+            and act.line == at.act.line
+            and (act.change.column.name,) == change.columns
+        ),
+        None,
     )
+    later = recipes.in_phase(at, at.late, lines)
+    if made is None:
+        return later
+    return recipes.joined(recipes.in_phase(at, at.early, [recipes.add_column(change.table, made, at)]), later)
 
 
 def _when_checked(change: AddConstraint) -> str:
@@ -369,23 +409,22 @@ def _when_checked(change: AddConstraint) -> str:
 def _foreign_key(change: AddConstraint, at: Situation) -> Problems:
     if change.kind != "foreign key":
         return
-    name = _key_name(change)
     if not change.not_valid:
         yield Problem(
             "error",
             f"{_named('ADD FOREIGN KEY', change.name)} reads all of {change.table}{at.rows_of(change.table)} while "
-            "nobody can "
-            f"write to it or to {change.referent} (lock SHARE ROW EXCLUSIVE on both). Add it NOT VALID, and validate "
-            "it by itself.",
-            recipes.in_phase(
-                at,
-                at.late,
-                [
-                    recipes.foreign_key(replace(change, name=name), not_valid=True),
-                    *recipes.by_itself(recipes.validate(at, change.table, name)),
-                ],
-            ),
+            f"nobody can write to it or to {change.referent} (lock SHARE ROW EXCLUSIVE on both). Add it NOT VALID, and "
+            "validate it by itself.",
+            _behind_column(change, at, *_foreign_key_lines(change, at)),
         )
+
+
+def _foreign_key_lines(change: AddConstraint, at: Situation) -> list[str]:
+    name = _key_name(change)
+    return [
+        recipes.foreign_key(replace(change, name=name), not_valid=True),
+        *recipes.by_itself(recipes.validate(at, change.table, name)),
+    ]
 
 
 def _several_keys(change: AddConstraint, at: Situation) -> Problems:
@@ -420,18 +459,20 @@ def _drop_key(change: DropConstraint, _at: Situation) -> Problems:
 
 def _check(change: AddConstraint, at: Situation) -> Problems:
     if change.kind == "check" and not change.not_valid:
-        name = change.name or f"{change.table.table}_check"
-        lines = [
-            recipes.check(change.table, name, change.text or "...", not_valid=True),
-            *recipes.by_itself(recipes.validate(at, change.table, name)),
-        ]
         yield Problem(
             "error",
             f"{_named('ADD CHECK', change.name)} reads all of {change.table}{at.rows_of(change.table)} under {_ALL}. "
-            "Add it NOT "
-            "VALID, and validate it by itself.",
-            recipes.in_phase(at, at.late, lines),
+            "Add it NOT VALID, and validate it by itself.",
+            recipes.in_phase(at, at.late, _check_lines(change, at)),
         )
+
+
+def _check_lines(change: AddConstraint, at: Situation) -> list[str]:
+    name = change.name or f"{change.table.table}_check"
+    return [
+        recipes.check(change.table, name, change.text or "...", not_valid=True),
+        *recipes.by_itself(recipes.validate(at, change.table, name)),
+    ]
 
 
 def _exclude(change: AddConstraint, at: Situation) -> Problems:
@@ -554,22 +595,36 @@ def _cached_plan(change: ChangeType, at: Situation) -> Problems:
 def batches(change: WriteRows, at: Situation) -> str:
     """Return the loop that changes rows in batches, each committed by itself."""
     table = recipes.table_sql(at, change.table)
-    some = f"WHERE id IN (SELECT id FROM {table} WHERE ... LIMIT 1000)"
+    key = _row_key(change, at)
+    some = f"WHERE {key} IN (SELECT {key} FROM {table} WHERE ... LIMIT 1000)"
     if at.target.is_mysql:
         # MySQL has no LIMIT in a subquery, and one in UPDATE and DELETE.
         some = "WHERE ... LIMIT 1000"
     verb = f"UPDATE {table} SET ..." if change.kind != "delete" else f"DELETE FROM {table}"
     block = recipes.by_itself(
-        f'batch = sa.text("{verb} {some}")', "while op.get_bind().execute(batch).rowcount:", "    pass"
+        f"batch = sa.text({recipes.quoted(f'{verb} {some}')})",
+        "while op.get_bind().execute(batch).rowcount:",
+        "    pass",
     )
     return recipes.assured("opaque", "batches of 1000 rows, each committed by itself", *block)
+
+
+def _row_key(change: WriteRows, at: Situation) -> str:
+    """Return what names a row: the key of the table, as far as it is known; else the engine's own."""
+    key = at.schema.primary_keys.get(change.table.key, ())
+    if len(key) == 1:
+        return recipes.identifier(at, key[0])
+    is_known = any(table == change.table.key for table, _ in at.schema.columns)
+    if not is_known or at.schema.column(change.table, "id") is not None:
+        return "id"
+    return "ctid" if at.target.dialect == "postgresql" else "rowid"
 
 
 # -- the rest -------------------------------------------------------------------------------------------
 
 
 def _enum(change: AddEnumValue, at: Situation) -> Problems:
-    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS '{change.value}'"
+    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS {recipes.literal(change.value)}"
     rewrite = "\n".join(recipes.by_itself(recipes.execute(sql)))
     if at.act.autocommit:
         return

@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .changes import AddConstraint, CreateIndex, Name
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+
+from .changes import AddConstraint, Column, CreateIndex, Name
 from .situation import Situation
+from .types import split_type
 
 
 def quoted(value: str) -> str:
@@ -69,6 +73,21 @@ def table_sql(at: Situation, table: Name) -> str:
     """Return a table's name as SQL has it."""
     names = [table.table] if table.schema is None else [table.schema, table.table]
     return ".".join(identifier(at, name) for name in names)
+
+
+def literal(text: str) -> str:
+    """Return a string as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def add_column(table: Name, column: Column, at: Situation) -> str:
+    """Return the operation that adds a column, without its constraints."""
+    words = [quoted(column.name), type_code(column.type_, at)]
+    if column.nullable is False:
+        words.append("nullable=False")
+    if column.default is not None and column.default.fills:
+        words.append(f"server_default=sa.text({quoted(column.default.text)})")
+    return f"op.add_column({quoted(table.table)}, sa.Column({', '.join(words)}){schema_of(table)})"
 
 
 def create_index(change: CreateIndex, *, concurrently: bool = False, name: str = "", unique: bool | None = None) -> str:
@@ -148,13 +167,42 @@ def alter(table: Name, column: str, option: str) -> str:
 
 def existing_type(at: Situation, type_: str) -> str:
     """Return the argument with the type that MySQL wants to have repeated, "" elsewhere."""
-    return f", existing_type=sa.{sa_type(type_)}" if at.target.is_mysql else ""
+    return f", existing_type={type_code(type_, at)}" if at.target.is_mysql else ""
 
 
-def sa_type(type_: str) -> str:
-    """Return the type as SQLAlchemy has it, for code that is pasted; the engine's name in capitals."""
+def type_code(type_: str, at: Situation) -> str:
+    """Return a type as Python has it, for code that is pasted; "sa.String(...)" for one that is not known."""
     if not type_:
-        return "String(...)"
-    name, bracket, rest = type_.partition("(")
-    word = name.strip().split(" ")[0]
-    return f"{word}({rest}" if bracket and rest.endswith(")") else f"{word}()"
+        return "sa.String(...)"
+    name, arguments = split_type(type_)
+    if name.endswith("[]"):
+        return f"sa.ARRAY({type_code(type_[:-2], at)})"
+    given = ", ".join(arguments)
+    zone = "timezone=True" if name in _WITH_ZONE else ""
+    word = _IN_PYTHON.get(name, name)
+    if word in vars(sa):
+        return f"sa.{word}({zone or given})"
+    return _of_engine(word, given, at)
+
+
+_WITH_ZONE = ("TIMESTAMPTZ", "TIME WITH TIME ZONE")
+_IN_PYTHON = {
+    "TIMESTAMPTZ": "TIMESTAMP",
+    "TIME WITH TIME ZONE": "TIME",
+    "DOUBLE PRECISION": "DOUBLE_PRECISION",
+    "ENUM": "Enum",
+    "UUID": "Uuid",
+}
+
+
+def _of_engine(name: str, given: str, at: Situation) -> str:
+    """Return a type that only one engine has, or the database itself: a named type of PostgreSQL."""
+    engine = "mysql" if at.target.is_mysql else at.target.dialect
+    word, _, more = name.partition(" ")
+    types = {"mysql": mysql, "postgresql": postgresql}.get(engine)
+    if types is not None and word in vars(types) and more in ("", "UNSIGNED"):
+        options = ", ".join(filter(None, [given, "unsigned=True" if more else ""]))
+        return f"sa.dialects.{engine}.{word}({options})"
+    if engine == "postgresql":
+        return f"sa.dialects.postgresql.ENUM(name={quoted(name.casefold())}, create_type=False)"
+    return "sa.String(...)"

@@ -51,7 +51,7 @@ def _add_column(change: AddColumn, at: Situation) -> Problems:
         return
     column, name = change.column, f"{change.table}.{change.column.name}"
     table = recipes.quoted(change.table.table)
-    made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)})"
+    made = f"sa.Column({recipes.quoted(column.name)}, {recipes.type_code(column.type_, at)})"
     batch = f'with op.batch_alter_table({table}, recreate="always") as batch_op:\n    batch_op.add_column({made})'
     if column.generated == "stored":
         yield Problem("error", f"SQLite cannot add {name} as a STORED column. VIRTUAL can be added.", batch)
