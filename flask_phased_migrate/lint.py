@@ -89,7 +89,8 @@ class Subject:
 
     ``names`` are the revisions to go through, ``reported`` those whose findings are wanted. What ``pending`` ones make
     is new to each of them; of the others, only to the revision itself. ``done`` are (revision, phase) of the ledger.
-    ``models`` are the columns by table that the new code has, ``small_rows`` how many make a table that is not small.
+    ``models`` are the columns by table that the new code has, ``small_rows`` how many make a table that is not small;
+    ``style`` are the rules of style that are asked for.
     """
 
     bind: str
@@ -101,6 +102,7 @@ class Subject:
     facts: Facts = field(default_factory=Facts)
     models: Mapping[str, frozenset[str]] | None = None
     small_rows: int = 0
+    style: frozenset[str] = frozenset()
 
 
 def lint(
@@ -153,7 +155,7 @@ class _Linter:
         self.subject = subject
         self.observe = observe
         self.schema = Schema(subject.facts)
-        self.checks = _by_kind(checks_of(subject.target.dialect))
+        self.checks = _by_kind(checks_of(subject.target.dialect, subject.style))
         self.undo_checks = _by_kind(undo_checks_of(subject.target.dialect))
         self.compiler = Compiler(_sqlalchemy_name(subject.target.dialect))
 
@@ -216,7 +218,7 @@ class _Linter:
                 # What is sent to the bind has a place even where it changes nothing: a generator may not ask there.
                 for change in statement.changes or ((Change(NOWHERE),) if seen.is_direct else ()):
                     place = (seen.line, seen.transaction, seen.autocommit, seen.in_batch)
-                    look.acts.append(Act(change, *place, statement.clauses))
+                    look.acts.append(Act(change, *place, statement.clauses, statement.is_conditional))
                     look.seen.append(seen)
         return look
 

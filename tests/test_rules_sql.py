@@ -13,6 +13,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 
 from flask_phased_migrate import assured
 from flask_phased_migrate.phases import Phases, phased, read_bodies
+from flask_phased_migrate.rules import RULES, STYLE
 from flask_phased_migrate.rules.changes import (
     AddColumn,
     AddConstraint,
@@ -555,3 +556,116 @@ def test_adding_to_a_table_is_known_by_its_columns() -> None:
     assert [(str(item.table), item.column.name) for item in added if isinstance(item, AddColumn)] == [
         ("Shop.Orders", "N")
     ]
+
+
+# -- style ------------------------------------------------------------------------------------------------
+
+
+def styled(work: Callable[[], Any], dialect: str = "postgresql", **options: Any) -> set[str]:
+    """Return the rules of style that find something, all of them asked for."""
+    found = look(work, dialect, style=frozenset(STYLE), **options)
+    return {item.rule for item in found} & set(STYLE)
+
+
+@pytest.mark.parametrize(
+    ("rule", "unsafe", "safe"),
+    [
+        ("wide-index", "CREATE INDEX i ON orders (a, b, c, d)", "CREATE INDEX i ON orders (a, b, c)"),
+        ("wide-index", "CREATE INDEX i ON orders (a, b, c, d)", "CREATE UNIQUE INDEX i ON orders (a, b, c, d)"),
+        ("varchar-length", "ALTER TABLE orders ADD a varchar(20)", "ALTER TABLE orders ADD a text"),
+        ("char-type", "ALTER TABLE orders ADD a char(20)", "ALTER TABLE orders ADD a text"),
+        ("timestamp-without-time-zone", "ALTER TABLE orders ADD a timestamp", "ALTER TABLE orders ADD a timestamptz"),
+        ("serial-type", "CREATE TABLE t (id bigserial PRIMARY KEY)",
+         "CREATE TABLE t (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY)"),
+        ("enum-order", "ALTER TYPE mood ADD VALUE 'a'", "ALTER TYPE mood ADD VALUE 'a' AFTER 'b'"),
+    ],
+)  # fmt: skip
+def test_style_is_looked_at_where_it_is_asked_for(rule: str, unsafe: str, safe: str) -> None:
+    assert rule in styled(sql(unsafe))
+    assert rule not in styled(sql(safe))
+    assert not {item.rule for item in look(sql(unsafe))} & set(STYLE)
+
+
+def test_a_key_of_sqlalchemy_is_serial_unless_it_is_an_identity() -> None:
+    serial = lambda: op.create_table("t", A("id", sa.BigInteger(), primary_key=True))  # noqa: E731
+    identity = lambda: op.create_table("t", A("id", sa.BigInteger(), sa.Identity(), primary_key=True))  # noqa: E731
+    assert "serial-type" in styled(serial)
+    assert "serial-type" not in styled(identity)
+    assert styled(serial, "sqlite") == set()
+
+
+def test_a_step_in_several_transactions_can_be_repeated() -> None:
+    def step(*texts: str, **options: Any) -> Callable[[], None]:
+        def work() -> None:
+            op.add_column("orders", A("a", sa.Text()), **options)
+            with op.get_context().autocommit_block():
+                for text in texts:
+                    op.execute(text)
+
+        return work
+
+    index = "CREATE INDEX CONCURRENTLY i ON orders (a)"
+    assert styled(step(index)) == {"not-repeatable"}
+    assert styled(step(index, if_not_exists=True)) == set()
+    assert styled(sql("ALTER TABLE orders ADD a text", "DROP INDEX i")) == set()
+    both = ("CREATE TABLE t (id int)", "CREATE TABLE u (id int)")
+    assert styled(sql(*both), "mariadb") == {"not-repeatable"}
+    assert styled(sql(*(text.replace("TABLE", "TABLE IF NOT EXISTS") for text in both)), "mariadb") == set()
+
+
+# -- the catalogue ----------------------------------------------------------------------------------------
+
+# Row of research/zero-downtime.md 2.3 -> the rules that it has become, or why it has none.
+CATALOGUE: dict[int, tuple[str, ...] | str] = {
+    101: ("volatile-default", "table-rebuild"),
+    102: ("not-null-without-default",),
+    103: ("volatile-default", "cannot-add"),
+    104: ("self-numbering-column",),
+    105: ("stored-column", "cannot-add"),
+    106: ("drop-not-null", "table-rebuild", "cannot-alter"),
+    107: ("set-not-null", "table-rebuild", "cannot-alter"),
+    108: ("change-default", "cannot-alter"),
+    109: ("change-type", "cached-plan", "cannot-alter"),
+    110: ("rename-column",),
+    111: ("rename-table",),
+    112: ("drop-column", "table-rebuild"),
+    113: ("drop-table",),
+    114: ("create-index",),
+    115: ("drop-index", "drop-index-first"),
+    116: ("unique-constraint", "too-early", "cannot-alter"),
+    117: ("primary-key", "too-early", "cannot-alter"),
+    118: ("foreign-key", "too-early", "cannot-alter"),
+    119: ("several-foreign-keys",),
+    120: ("drop-foreign-key", "cannot-alter"),
+    121: ("check-constraint", "too-early", "cannot-alter"),
+    122: ("exclude-constraint",),
+    123: ("scan-under-lock", "lock-table"),
+    124: ("unbatched-write", "scan-under-lock"),
+    125: ("enum-value", "too-late", "enum-order"),
+    126: ("rename-enum-value", "change-type"),
+    127: ("json-column",),
+    128: ("opaque", "assurance"),
+    129: ("concurrently-in-transaction",),
+    130: ("not-repeatable", "invalid-index-kept"),
+    131: ("table-copy",),
+    132: ("no-lock-timeout",),
+    133: ("small-key", "foreign-key-type"),
+    134: ("foreign-key-without-index",),
+    135: (
+        "wide-index", "long-name", "varchar-length", "char-type", "timestamp-without-time-zone", "serial-type",
+    ),
+    136: ("truncate", "drop-schema", "table-option", "maintenance", "refresh-view"),
+    137: ("attach-partition", "detach-partition", "table-option"),
+    138: ("constrain-domain",),
+    139: ("drop-and-add",),
+    140: "an exemption of rules, not a rule: tables of the same plan, and small ones by the database's statistics",
+    141: ("missing-undo",),
+    142: ("corrupting-index-build",),
+    143: ("too-early", "too-late", "drop-column", "drop-table", "read-before-yield", "wrong-revision"),
+}  # fmt: skip
+
+
+def test_every_row_of_the_catalogue_is_a_rule_or_says_why_not() -> None:
+    assert list(CATALOGUE) == list(range(101, 144))
+    named = {rule for rules in CATALOGUE.values() if isinstance(rules, tuple) for rule in rules}
+    assert named == set(RULES)

@@ -36,6 +36,7 @@ def add_lint(group: DbGroup) -> None:
     metavar="ROWS",
     help="Do not report locks on tables that have at most so many rows in the database asked.",
 )
+@click.option("--style", is_flag=True, help="Look at style too: types, indexes, statements that cannot be repeated.")
 @click.argument("range_", metavar="[START:END]", required=False)
 def lint(
     directory: str | None,
@@ -44,6 +45,7 @@ def lint(
     all_revisions: bool,
     format_: str,
     small_tables: int | None,
+    style: bool,
     range_: str | None,
 ) -> None:
     """Look for what breaks the old code, or traffic, in each phase. Runs nothing.
@@ -56,7 +58,7 @@ def lint(
     if all_revisions and range_ is not None:
         raise UsageError("--all and a range do not go together. Leave one of them out.")
     report = current_extension().lint(
-        directory, range_, all_revisions=all_revisions, bind=bind, small_rows=small_tables, x_arg=x_arg
+        directory, range_, all_revisions=all_revisions, bind=bind, small_rows=small_tables, style=style, x_arg=x_arg
     )
     if format_ == "json":
         print_json(as_json(report))

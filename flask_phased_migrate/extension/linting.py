@@ -16,8 +16,9 @@ from ..graph import assign_unnamed
 from ..inspection.observation import Observation
 from ..lint import LintReport, Observe, Subject, lint
 from ..offline.text import Statement
-from ..phases import DEFAULT_BIND, base_bind
+from ..phases import DEFAULT_BIND, base_bind, split_names
 from ..plan import History, Step, complete_revisions
+from ..rules import STYLE
 from ..rules.changes import Name
 from ..rules.schema import Facts
 from ..rules.situation import Target
@@ -42,7 +43,8 @@ class Lint:
     """One run of the linter.
 
     ``versions`` are those that the configuration names, by bind; ``models`` the columns by table and bind that the
-    application has; ``small_rows`` how many rows make a table of which the database knows that it is small.
+    application has; ``small_rows`` how many rows make a table of which the database knows that it is small. ``style``
+    are the rules of style that are asked for.
     """
 
     project: Project
@@ -50,6 +52,7 @@ class Lint:
     versions: Mapping[str, str] = field(default_factory=dict)
     models: Models = field(default_factory=dict)
     small_rows: int = 0
+    style: frozenset[str] = frozenset()
 
     def run(self) -> LintReport:
         """Return what the rules find. Where no database answers, all revisions are looked at."""
@@ -73,7 +76,7 @@ class Lint:
     def _unasked(self, project: Project, bind: str, target: Target) -> Subject:
         """Return what to look at of a bind whose database does not answer."""
         names, reported = self._revisions(project, None)
-        return Subject(bind, self._target(bind, target), names, reported, models=self._models(bind))
+        return Subject(bind, self._target(bind, target), names, reported, models=self._models(bind), style=self.style)
 
     def _asked(self, project: Project, item: SurveyedBind) -> Subject:
         """Return what to look at of a bind whose database answers: by default what it lacks."""
@@ -89,7 +92,7 @@ class Lint:
         return Subject(
             history.bind, self._target(history.bind, target), names, reported, pending,
             frozenset(_done(history)) if is_default else frozenset(),
-            facts, self._models(history.bind), self.small_rows,
+            facts, self._models(history.bind), self.small_rows, self.style,
         )  # fmt: skip
 
     def _revisions(self, project: Project, history: History | None) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -163,6 +166,22 @@ def configured_versions(value: Any) -> dict[str, str]:
             f'MIGRATE_TARGET_VERSION is {value!r}. It is a version such as "15.4", or a mapping of them by bind.'
         )
     return {name: str(version) for name, version in found.items()}
+
+
+def configured_style(value: Any) -> frozenset[str]:
+    """Return the rules of ``MIGRATE_LINT_STYLE``: all for True or "all", else those named.
+
+    :raises ConfigurationError: if no rule of style has a name.
+    """
+    if value is None or isinstance(value, bool) or value == "all":
+        return frozenset(STYLE if value else ())
+    names = frozenset(split_names(value))
+    unknown = sorted(names - set(STYLE))
+    if unknown:
+        raise ConfigurationError(
+            f'MIGRATE_LINT_STYLE names {", ".join(unknown)}. The rules of style are {", ".join(STYLE)}; or "all".'
+        )
+    return names
 
 
 def read_models(db: Any) -> dict[str, dict[str, frozenset[str]]]:

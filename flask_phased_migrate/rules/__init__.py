@@ -6,9 +6,9 @@ raw SQL come to the same changes (:mod:`.from_operations`, :mod:`.from_sql`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from . import common, mysql, phases, postgresql, sqlite
+from . import common, mysql, phases, postgresql, sqlite, style
 from .situation import Check, Rule
 
 RULES: Mapping[str, Rule] = {
@@ -75,6 +75,14 @@ RULES: Mapping[str, Rule] = {
         Rule("foreign-key-type", "A foreign key has another type than the key that it refers to"),
         Rule("foreign-key-without-index", "No index begins with the columns of a foreign key"),
         Rule("long-name", "A name is longer than the engine allows"),
+        # Style, for who wants it.
+        Rule("wide-index", "An index of more than three columns"),
+        Rule("varchar-length", "A VARCHAR of a given length"),
+        Rule("char-type", "A CHAR, which is filled up with blanks"),
+        Rule("timestamp-without-time-zone", "A timestamp without time zone"),
+        Rule("serial-type", "A serial column"),
+        Rule("enum-order", "A value of an enum type without a place"),
+        Rule("not-repeatable", "A statement that fails the second time, in a step that is not one transaction"),
     )
 }
 
@@ -87,9 +95,16 @@ _OWN: Mapping[str, tuple[Check, ...]] = {
 }
 
 
-def checks_of(dialect: str) -> tuple[Check, ...]:
-    """Return the checks of an engine: those about code, which all have, before those about its locks."""
-    return (*_EVERYWHERE, *_OWN.get(dialect, ()))
+STYLE = tuple(check.rule for check in style.CHECKS)
+"""The rules that are asked for by name."""
+
+
+def checks_of(dialect: str, wanted: Collection[str] = ()) -> tuple[Check, ...]:
+    """Return the checks of an engine: those about code, which all have, before those about its locks.
+
+    :param wanted: the rules of style that are asked for.
+    """
+    return (*_EVERYWHERE, *_OWN.get(dialect, ()), *(check for check in style.CHECKS if check.rule in wanted))
 
 
 _ONLY_UP = ("opaque", "drop-not-null", "small-key", "foreign-key-type", "long-name", "json-column")

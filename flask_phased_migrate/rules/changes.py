@@ -68,6 +68,7 @@ class Column:
     generated: Literal["", "stored", "virtual"] = ""
     has_python_default: bool = False
     is_key: bool = False
+    is_serial: bool = False
 
     @property
     def must_be_given(self) -> bool:
@@ -384,10 +385,11 @@ class Clauses:
 
 @dataclass(frozen=True)
 class Statement:
-    """What one operation or SQL statement comes to."""
+    """What one operation or SQL statement comes to; ``is_conditional`` where it says IF EXISTS or IF NOT EXISTS."""
 
     changes: tuple[Change, ...]
     clauses: Clauses = field(default_factory=Clauses)
+    is_conditional: bool = False
 
 
 NOWHERE = Name("")

@@ -62,7 +62,8 @@ def _read_operation(operation: Any, dialect: Any) -> tuple[Statement, ...]:
         return read_sql(operation.sqltext, dialect)
     for type_, read in _READERS.items():
         if isinstance(operation, type_):
-            return (Statement(tuple(read(operation, dialect))),)
+            conditional = getattr(operation, "if_exists", None) or getattr(operation, "if_not_exists", None)
+            return (Statement(tuple(read(operation, dialect)), is_conditional=bool(conditional)),)
     return (Statement((Opaque(NOWHERE, f"an operation of a kind that is not known: {type(operation).__name__}"),)),)
 
 
@@ -86,15 +87,17 @@ def type_name(type_: Any, dialect: Any) -> str:
 def column_facts(column: sa.Column[Any], dialect: Any) -> Column:
     """Return what is known of a column that is made."""
     computed = column.computed
+    numbers_itself = _numbers_itself(column, dialect)
     return Column(
         name=str(column.name),
         type_=type_name(column.type, dialect),
         nullable=bool(column.nullable) and not column.primary_key,
         default=NO_DEFAULT if computed is not None else read_default(column.server_default, dialect),
-        numbers_itself=column.identity is not None or _numbers_itself(column, dialect),
+        numbers_itself=column.identity is not None or numbers_itself,
         generated="" if computed is None else _generated(computed, dialect),
         has_python_default=column.default is not None,
         is_key=bool(column.primary_key),
+        is_serial=numbers_itself and column.identity is None,
     )
 
 

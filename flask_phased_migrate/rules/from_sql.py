@@ -246,11 +246,17 @@ def _read(text: str, tokens: Sequence[Token], dialect_name: str) -> Statement:
     for start, read in _STATEMENTS.items():
         if words.take(*start):
             found = read(words)
-            return found if isinstance(found, Statement) else Statement(tuple(found))
+            statement = found if isinstance(found, Statement) else Statement(tuple(found))
+            return replace(statement, is_conditional=_is_conditional(words))
     return Statement((_unknown(words),))
 
 
 _TWO_WORDS = ("PRIMARY KEY", "FOREIGN KEY", "LOCK TABLES", "UNLOCK TABLES")
+
+
+def _is_conditional(words: _Words) -> bool:
+    pairs = zip(words.tokens, words.tokens[1:], strict=False)
+    return any(word_of(one) == "IF" and word_of(two) in ("EXISTS", "NOT") for one, two in pairs)
 
 
 def _split(token: Token) -> Iterator[Token]:
@@ -818,7 +824,7 @@ def _column(part: _Words, table: Name) -> tuple[Column, list[AddConstraint]]:
     """Return the column that a definition makes, and its constraints."""
     name = part.name()
     type_ = upper_type(part.until(*_AFTER_TYPE))
-    column = Column(name, type_, numbers_itself=type_ in _SERIAL)
+    column = Column(name, type_, numbers_itself=type_ in _SERIAL, is_serial=type_ in _SERIAL)
     keys: list[AddConstraint] = []
     while not part.is_over:
         column = _column_option(part, column, table, keys)

@@ -52,6 +52,7 @@ class Act:
     autocommit: bool = False
     in_batch: bool = False
     clauses: Clauses = field(default_factory=Clauses)
+    is_conditional: bool = False
 
 
 @dataclass(frozen=True)
