@@ -537,3 +537,24 @@ def test_environ_has_the_settings_of_the_linter_and_of_the_comparison(project: N
         "archive",
         "False",
     ]
+
+
+def test_an_sql_file_is_looked_at_statement_by_statement(project: NewSite) -> None:
+    site = project(NOWHERE)
+    text = """
+        @phased("before-deploy")
+        def upgrade():
+            op.execute_script("scripts/{name}")
+
+        @phased("before-deploy")
+        def downgrade():
+            op.execute("SELECT 1")
+    """
+    site.write("migrations/scripts/index.sql", "-- first\nSELECT 1;\nCREATE INDEX ix ON orders (a);\n")
+    site.write("migrations/scripts/fine.SQL", "UPDATE orders SET a = 1 WHERE id = 1;")
+    site.write("migrations/scripts/program.py", "print(1)")
+    site.revision("1", None, text.format(name="index.sql"))
+    site.revision("2", "1", text.format(name="fine.SQL"))
+    site.revision("3", "2", text.format(name="program.py"))
+    site.revision("4", "3", text.format(name="missing.sql"))
+    assert found(site) == [("1", "error", "create-index"), ("3", "warning", "opaque"), ("4", "warning", "opaque")]

@@ -34,9 +34,10 @@ from ..assurances import current_assurances
 from ..errors import MigrateError
 from ..footprint import NOTHING, Footprint, opaque, union, whole
 from ..graph import Graph, Revision
-from ..operations import BodyRunner, running_line
+from ..operations import BodyRunner, ExecuteScriptOp, resolve_script, running_line
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
+from ..splitting import split_sql
 from .observation import Observation, Seen
 from .reading import read_construct, read_new_table, read_operation
 
@@ -463,9 +464,24 @@ class _Recorder(BodyRunner):
         found = read_operation(operation, context)
         if found is None:
             return super().perform(operation)
-        self._notes.see("operation", operation)
+        for seen in self._sql_file(operation) or (operation,):
+            self._notes.see("operation", seen)
         self._notes.add(found)
         return None
+
+    def _sql_file(self, operation: MigrateOperation) -> tuple[MigrateOperation, ...]:
+        """Return the statements of a script that is an SQL file; () for a program, and for what a run refuses."""
+        context = self.operations.migration_context
+        if not isinstance(operation, ExecuteScriptOp) or context.script is None:
+            return ()
+        if not operation.path.lower().endswith(".sql"):
+            return ()
+        try:
+            path = resolve_script(Path(context.script.dir).absolute(), operation.path)
+            texts = split_sql(path.read_bytes().decode("utf-8-sig"), context.dialect.name)
+        except (MigrateError, OSError, ValueError):
+            return ()
+        return tuple(ExecuteSQLOp(text) for text in texts)
 
     @contextmanager
     def open_batch(
