@@ -5,7 +5,6 @@ Everything here is about ids. Which of them are applied is :mod:`flask_phased_mi
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -139,6 +138,10 @@ class Graph:
     def _names(self, mask: int) -> frozenset[str]:
         return frozenset(name for name, bit in self._bit.items() if mask & bit)
 
+    def is_acyclic(self) -> bool:
+        """Return whether no revisions need each other."""
+        return len(self._parents_first()) == len(self.revisions)
+
     def ancestors(self, *ids: str) -> frozenset[str]:
         """Return every id that one of ``ids`` needs, through ``down`` and ``depends_on``; not ``ids``."""
         mask = 0
@@ -211,27 +214,36 @@ class Graph:
 def build_graph(scripts: Iterable[Any], phases: Phases, resolve: Callable[[str], str]) -> Graph:
     """Return the :class:`Graph` of Alembic ``Script`` objects, in their order.
 
+    A script with a method ``read_revision`` gives its :class:`Revision` itself, and is imported where that is None.
+
     :param resolve: turns what a ``depends_on`` names (an id, part of one, a branch label) into an id.
     :raises RevisionFileError: if a file's dependency cannot be found.
     """
     revisions = {}
     for script in scripts:
-        module = script.module
-        own_phase = getattr(module, "phase", None)
-        revisions[script.revision] = Revision(
-            id=script.revision,
-            down=_as_tuple(script.down_revision),
-            depends_on=_resolved(script, resolve),
-            labels=tuple(sorted(_as_tuple(getattr(module, "branch_labels", None)))),
-            message=script.doc or "",
-            doc=script.longdoc or "",
-            path=script.path,
-            upgrade=read_bodies(getattr(module, "upgrade", None), "upgrade", phases, own_phase),
-            downgrade=read_bodies(getattr(module, "downgrade", None), "downgrade", phases, own_phase),
-            attributes={name: value for name, value in vars(module).items() if not name.startswith("_")},
-        )
+        indexed = getattr(script, "read_revision", None)
+        found = None if indexed is None else indexed(phases)
+        found = _imported(script, phases) if found is None else found
+        depends_on = _resolved(script, resolve)
+        revisions[found.id] = replace(found, depends_on=depends_on) if depends_on else found
     _check_links(revisions)
     return Graph({name: _with_independence(revision, revisions) for name, revision in revisions.items()})
+
+
+def _imported(script: Any, phases: Phases) -> Revision:
+    module = script.module
+    own_phase = getattr(module, "phase", None)
+    return Revision(
+        id=script.revision,
+        down=_as_tuple(script.down_revision),
+        labels=tuple(sorted(_as_tuple(getattr(module, "branch_labels", None)))),
+        message=script.doc or "",
+        doc=script.longdoc or "",
+        path=script.path,
+        upgrade=read_bodies(getattr(module, "upgrade", None), "upgrade", phases, own_phase),
+        downgrade=read_bodies(getattr(module, "downgrade", None), "downgrade", phases, own_phase),
+        attributes={name: value for name, value in vars(module).items() if not name.startswith("_")},
+    )
 
 
 def _with_independence(revision: Revision, known: Collection[str]) -> Revision:
@@ -306,10 +318,7 @@ def assign_unnamed(graph: Graph, binds: Collection[str]) -> Graph:
 def _unnamed(bodies: Bodies) -> Bodies:
     if bodies.phased:
         return bodies
-    parts = tuple(
-        body if inspect.signature(body.function).parameters else replace(body, bind=DEFAULT_BIND)
-        for body in bodies.parts
-    )
+    parts = tuple(body if body.takes_arguments else body.on(DEFAULT_BIND) for body in bodies.parts)
     return replace(bodies, parts=parts)
 
 

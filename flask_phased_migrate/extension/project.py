@@ -162,7 +162,7 @@ def plan_request(project: Project, histories: Sequence[History], request: Reques
         plans.append(plan_bind(project, history, request, binds))
     plan = join_plans(plans, direction=request.direction, phase=request.phase)
     if not plan.blocked:
-        _refuse_scripts(project, plan)
+        refuse_scripts(project, plan)
     return plan
 
 
@@ -274,7 +274,7 @@ def refuse_ahead(project: Project, history: History) -> None:
         )
 
 
-def _refuse_scripts(project: Project, plan: Plan) -> None:
+def refuse_scripts(project: Project, plan: Plan) -> None:
     """Refuse a plan in which a script operation names a file that may not be run.
 
     Seen in the source, so that it is known before anything runs; a path that is computed is checked when
