@@ -15,12 +15,12 @@ def complete_revisions(graph: Graph, history: History) -> frozenset[str]:
     return graph.closure(head for head in history.heads if head in graph)
 
 
-def coded_phases(revision: Revision, bind: str, phases: Phases) -> tuple[str, ...]:
-    """Return the phases of the upgrade that have code for ``bind``, in configured order.
+def coded_phases(revision: Revision, bind: str, phases: Phases, *, undo: bool = False) -> tuple[str, ...]:
+    """Return the phases of the upgrade, or of its ``undo``, that have code for ``bind``, in configured order.
 
     Phases that are no longer configured come last, in the order of the file.
     """
-    names = revision.upgrade.phases(bind)
+    names = (revision.downgrade if undo else revision.upgrade).phases(bind)
     known = [name for name in phases.names if name in names]
     return tuple(known + [name for name in names if name not in phases.names])
 
