@@ -95,7 +95,7 @@ class Graph:
 
     def is_acyclic(self) -> bool:
         """Return whether no revisions need each other."""
-        return len(self._parents_first()) == len(self.revisions)
+        return not Ancestry({name: item.parents for name, item in self.revisions.items()}).circular
 
     def ancestors(self, *ids: str) -> frozenset[str]:
         """Return every id that one of ``ids`` needs, through ``down`` and ``depends_on``; not ``ids``."""
