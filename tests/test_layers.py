@@ -16,9 +16,15 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "assurances", "phases", "footprint", "graph", "lanes", "overtaking", "plan", "remedies"),
+    "words": (
+        *("errors", "assurances", "phases", "footprint", "ancestry", "graph", "lanes", "overtaking", "plan"),
+        "remedies",
+    ),
     "paper": (
         "listeners",
+        "index",
+        "revision_file",
+        "listing",
         "loader",
         "splitting",
         "operations",
@@ -37,6 +43,7 @@ LAYERS = {
         "facts",
         "writer",
         "recorder",
+        "revision_map",
         "environment",
         "scripts",
         "backfill",
