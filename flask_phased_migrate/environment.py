@@ -53,7 +53,8 @@ CONNECTIONS_KEY = "phased_connections"
 COMPARISON_KEY = "phased_comparison"
 """Attribute of a configuration: called with what env.py gives to ``context.configure()``, which it may change."""
 INDEX_KEY = "phased_index"
-"""Attribute of a configuration: ``begin`` to use the index of revision files, ``use`` only if there is one."""
+"""Attribute of a configuration: ``begin`` to use the index of revision files, ``use`` only if there is one, ``read``
+also where it cannot be kept."""
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 
@@ -137,7 +138,9 @@ def _check_when_read(script: ScriptDirectory, index: str | None) -> None:
     :param index: how the index is used, as ``INDEX_KEY`` says.
     """
     load = script.revision_map._generator
-    indexing = None if index is None else Indexing(lambda path: _import(script, path), index == "begin")
+    indexing = None
+    if index is not None:
+        indexing = Indexing(lambda path: _import(script, path), index in ("begin", "read"), keeps=index != "read")
 
     def read() -> Iterator[Any]:
         found = _load_scripts(script, lambda: load_scripts(script, load, indexing))

@@ -441,12 +441,14 @@ def read_index(
     *,
     recursive: bool = False,
     begins: bool = True,
+    keeps: bool = True,
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> Index | None:
     """Return what the revision files say, in Alembic's order.
 
     :param begins: whether an index may be begun, in which case every file is read: that takes longer than to import
         them all.
+    :param keeps: whether it is begun only where it can be kept; a process that goes on has it anyway.
     :return: None where Alembic's own loader has to be asked: it would warn, or there is nothing to be had of an index.
     """
     now_ns = clock_ns()
@@ -455,7 +457,7 @@ def read_index(
         return None
     cache = _Cache(os.fspath(locations[0]), (*[os.fspath(location) for location in locations], recursive))
     known = cache.read()
-    if known is None and not (begins and cache.can_be_written()):
+    if known is None and not (begins and (not keeps or cache.can_be_written())):
         return None
     if known is None or not known.settled or known.files != _packed(files):
         known = _refreshed(files, known, now_ns, cache)

@@ -57,11 +57,12 @@ class Indexing:
     """How the index is used.
 
     :param load: imports a file, when its module is asked for; it raises errors that name the file.
-    :param begins: whether an index is begun where there is none.
+    :param begins: whether an index is begun where there is none; ``keeps``: only where it can be kept.
     """
 
     load: Callable[[str], ModuleType]
     begins: bool = True
+    keeps: bool = True
 
 
 class IndexedScript(Script):
@@ -91,7 +92,7 @@ class IndexedScript(Script):
 def _indexed(directory: ScriptDirectory, indexing: Indexing) -> list[Script] | None:
     """Return the scripts as the index has them, None where it has nothing to say."""
     recursive = bool(directory.recursive_version_locations)
-    found = read_index(directory._version_locations, recursive=recursive, begins=indexing.begins)
+    found = read_index(directory._version_locations, recursive=recursive, begins=indexing.begins, keeps=indexing.keeps)
     if found is None:
         return None
     scripts = [
