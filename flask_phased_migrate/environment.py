@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import alembic.command
@@ -36,9 +37,11 @@ from sqlalchemy.engine import Connection
 
 from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, LockHeld, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
-from .loader import load_scripts
+from .index import file_order
+from .loader import Indexing, load_module, load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
 from .recorder import hide_secrets
+from .revision_map import use_linear_map
 from .tables import Tables, build_tables
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
@@ -49,6 +52,9 @@ CONNECTIONS_KEY = "phased_connections"
 """Attribute of a configuration: the :class:`Connections` of the tool, where they are not env.py's own."""
 COMPARISON_KEY = "phased_comparison"
 """Attribute of a configuration: called with what env.py gives to ``context.configure()``, which it may change."""
+INDEX_KEY = "phased_index"
+"""Attribute of a configuration: ``begin`` to use the index of revision files, ``use`` only if there is one, ``read``
+also where it cannot be kept."""
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 
@@ -115,7 +121,8 @@ def open_script(config: AlembicConfig) -> ScriptDirectory:
             "flask db init"
         )
     found: ScriptDirectory = vars(alembic.command)["ScriptDirectory"].from_config(config)
-    _check_when_read(found)
+    use_linear_map(found)
+    _check_when_read(found, config.attributes.get(INDEX_KEY))
     return found
 
 
@@ -123,15 +130,20 @@ def _is_migrations_folder(folder: Path) -> bool:
     return (folder / "env.py").exists() or (folder / "versions").is_dir()
 
 
-def _check_when_read(script: ScriptDirectory) -> None:
+def _check_when_read(script: ScriptDirectory, index: str | None) -> None:
     """Let whoever asks Alembic for a revision have our errors: they name the file.
 
     Alembic's revision map calls its ``_generator`` once, when it is first asked for something.
+
+    :param index: how the index is used, as ``INDEX_KEY`` says.
     """
     load = script.revision_map._generator
+    indexing = None
+    if index is not None:
+        indexing = Indexing(lambda path: _import(script, path), index in ("begin", "read"), keeps=index != "read")
 
     def read() -> Iterator[Any]:
-        found = _load_scripts(script, lambda: load_scripts(script, load))
+        found = _load_scripts(script, lambda: load_scripts(script, load, indexing))
         _check_names(found)
         return iter(found)
 
@@ -141,6 +153,17 @@ def _check_when_read(script: ScriptDirectory) -> None:
 def _load_scripts(script: ScriptDirectory, load: Callable[[], Iterable[Any]]) -> list[Any]:
     try:
         return list(load())
+    except (CommandError, MigrateError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise _file_error(script, error) from error
+
+
+def _import(script: ScriptDirectory, path: str) -> ModuleType:
+    """Import a file that the index knew, as it would have been in the beginning."""
+    try:
+        with stdout_to_stderr():
+            return load_module(path)
     except (CommandError, MigrateError):
         raise
     except (Exception, SystemExit) as error:
@@ -190,7 +213,7 @@ def revision_file_errors(script: ScriptDirectory) -> Iterator[None]:
 
 
 def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
-    """Return the graph of the revision files, loading each of them.
+    """Return the graph of the revision files; those that the index does not know are loaded for it.
 
     What they print while they are loaded goes to standard error: the caller may be writing an export.
 
@@ -207,14 +230,9 @@ def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
                 path=script.dir,
             ) from error
         raise
-    scripts.sort(key=lambda item: _file_order(script, item.path))
-    return build_graph(scripts, phases, lambda name: script.get_revision(name).revision)
-
-
-def _file_order(script: ScriptDirectory, path: str) -> tuple[int, str]:
     locations = [str(Path(location).absolute()) for location in script.version_locations]
-    found = [index for index, location in enumerate(locations) if path.startswith(location)]
-    return (found[0] if found else 0, path)
+    scripts.sort(key=lambda item: file_order(locations, item.path))
+    return build_graph(scripts, phases, lambda name: script.get_revision(name).revision)
 
 
 def _file_error(script: ScriptDirectory, error: BaseException) -> RevisionFileError:

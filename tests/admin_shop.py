@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from flask_phased_migrate.errors import StepFailed
 
 EVIL = '<img src=x onerror="alert(1)"> & </code><script>alert(2)</script>'
 LONG = "Keep_" + "a_very_long_name_without_a_single_place_to_break_it_" * 3 + "end"
+INSTALLED = re.compile(r"/[^\"]*/(?=site-packages/|flask_phased_migrate/)")
 MONDAY = datetime(2026, 3, 2, 9, 14, 2)
 
 ADMIN = {
@@ -160,19 +162,28 @@ def fail(migrate: Any, revision: str, phase: str) -> None:
 
 
 def date_journals(shop: Shop) -> None:
-    """Give the journals a host, durations and times that are the same in every run."""
+    """Give the journals a host, paths, durations and times that are the same in every run."""
     for url in (shop.site.url, shop.reports):
         with connect(url) as connection:
-            for (number,) in connection.execute(sa.text("SELECT id FROM alembic_version_journal")).all():
+            for number, traceback in connection.execute(
+                sa.text("SELECT id, traceback FROM alembic_version_journal")
+            ).all():
                 began, took = MONDAY + timedelta(minutes=7 * number), 40 + number * 173 % 1900
                 connection.execute(
                     sa.text(
                         "UPDATE alembic_version_journal SET started_at = :began, finished_at = :ended, "
-                        "duration_ms = :took, host = 'deploy-7', pid = 4711 WHERE id = :number"
+                        "duration_ms = :took, host = 'deploy-7', pid = 4711, traceback = :traceback "
+                        "WHERE id = :number"
                     ).bindparams(
                         sa.bindparam("began", type_=sa.DateTime()), sa.bindparam("ended", type_=sa.DateTime())
                     ),
-                    {"began": began, "ended": began + timedelta(milliseconds=took), "took": took, "number": number},
+                    {
+                        "began": began,
+                        "ended": began + timedelta(milliseconds=took),
+                        "took": took,
+                        "number": number,
+                        "traceback": traceback and INSTALLED.sub("/srv/shop/", traceback),
+                    },
                 )
 
 

@@ -201,6 +201,13 @@ def looking(browser: Browser, site: Served, mode: str = "light", **options: Any)
         context.close()
 
 
+def make_smaller(folder: Path) -> None:
+    """Give the pictures in a folder a palette, which their few colours fit in, where there is the program for it."""
+    pictures = sorted(map(str, folder.glob("*.png")))
+    if shutil.which("pngquant") is not None:
+        subprocess.run(["pngquant", "--force", "--ext", ".png", "128", *pictures], timeout=120, check=True)
+
+
 AXE_TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 
 

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -16,6 +17,7 @@ from admin_pages import (
     NOON,
     FakeSource,
     Page,
+    execution,
     get_json,
     get_page,
     graph_of,
@@ -30,11 +32,16 @@ from flask import Blueprint, Flask, redirect
 
 from flask_phased_migrate import admin, errors
 from flask_phased_migrate.admin.blueprint import HEADERS
+from flask_phased_migrate.admin.executions import STATUSES
 from flask_phased_migrate.admin.files import SOURCE_LIMIT
 from flask_phased_migrate.admin.overview import Level
-from flask_phased_migrate.admin.state import UNKNOWN
+from flask_phased_migrate.admin.source import Examination, Operation, Piece, Preview
+from flask_phased_migrate.admin.state import UNKNOWN, Flag
+from flask_phased_migrate.admin.texts import WORDS
+from flask_phased_migrate.lint import Finding
 from flask_phased_migrate.phases import Phases
 from flask_phased_migrate.plan import History, PhaseState, Record, RevisionState
+from flask_phased_migrate.rules.situation import Level as FindingLevel
 
 TWINS = {
     "/migrations/": "/migrations/index.json",
@@ -806,6 +813,31 @@ def test_health_cannot_be_told_from_files_that_cannot_be_read() -> None:
 # -- what every page keeps to ---------------------------------------------------------------------
 
 
+AHEAD = (History("default", frozenset({"ffff"}), dialect="sqlite"),)
+
+
+def full_source() -> FakeSource:
+    """What :func:`small_source` has, with everything that a page may show written by somebody mean."""
+    place = ("default", "1b", "before-deploy", EVIL, 3)
+    finding = Finding("create-index", "error", *place, statement=EVIL, message=EVIL, rewrite=EVIL)
+    examination = Examination(
+        f"sqlite {EVIL}",
+        (
+            Operation("before-deploy", "operation", EVIL, 3, autocommit=True),
+            Operation("before-deploy", "copy", EVIL),
+            Operation("before-deploy", "read", EVIL),
+            Operation("final", "error", EVIL),
+        ),
+        (finding,),
+        (replace(finding, reason=EVIL),),
+        50,
+        2,
+    )
+    failed = execution(2, "failed", error=EVIL, traceback=EVIL, operator=EVIL, host=EVIL, app_version=EVIL, script=EVIL)
+    sql = Preview("sqlite", (Piece("sql", EVIL), Piece("comment", f"-- {EVIL}")))
+    return small_source(examination=examination, executions=(execution(1), failed), sql=sql)
+
+
 def many_pages() -> Iterator[tuple[str, str]]:
     """Every kind of page, as (name, HTML)."""
     for name, client, path in (
@@ -814,6 +846,21 @@ def many_pages() -> Iterator[tuple[str, str]]:
         ("revision", make_client(two_binds()), "/migrations/revisions/1b"),
         ("paged", make_client(long_source(30), page_size=10), "/migrations/revisions?page=2"),
         ("down", make_client(small_source(histories=DOWN)), "/migrations/"),
+        ("sql", make_client(full_source()), "/migrations/revisions/1b/sql"),
+        ("no sql", make_client(small_source(sql=Preview("sqlite", reason=EVIL))), "/migrations/revisions/1b/sql"),
+        ("examined", make_client(full_source()), "/migrations/revisions/1b"),
+        ("missing", make_client(small_source(histories=AHEAD)), "/migrations/revisions/ffff"),
+        ("plan", make_client(two_binds()), "/migrations/plan?phase=after-deploy"),
+        ("blocked", make_client(small_source(histories=(History("default"),))), "/migrations/plan?phase=final"),
+        ("graph", make_client(two_binds()), "/migrations/graph"),
+        ("graph ahead", make_client(small_source(histories=AHEAD)), "/migrations/graph"),
+        ("journal", make_client(two_binds()), "/migrations/journal"),
+        ("execution", make_client(full_source()), "/migrations/journal/2"),
+        ("heads", make_client(two_binds()), "/migrations/heads"),
+        ("heads ahead", make_client(small_source(histories=AHEAD)), "/migrations/heads"),
+        ("filtered", make_client(), "/migrations/revisions?q=nothing"),
+        ("heads down", make_client(small_source(histories=DOWN)), "/migrations/heads"),
+        ("execution down", make_client(small_source(histories=DOWN)), "/migrations/journal/1"),
         ("not found", make_client(), "/migrations/revisions/1"),
         ("bad request", make_client(two_binds()), "/migrations/?bind=x"),
         ("forbidden", make_client(access=None), "/migrations/"),
@@ -823,21 +870,56 @@ def many_pages() -> Iterator[tuple[str, str]]:
 
 
 PAGES = dict(many_pages())
+ADDRESSES = ("href", "src", "action", "formaction", "xlink:href", "data")
 each_page = pytest.mark.parametrize("name", PAGES)
 
 
 @each_page
-def test_a_page_has_nothing_that_a_strict_policy_refuses(name: str) -> None:
-    html = PAGES[name]
+def test_nothing_that_somebody_wrote_becomes_part_of_the_page(name: str) -> None:
+    assert {found["src"] for found in Page(PAGES[name]).all("img")} <= {"/migrations/static/favicon.svg"}
 
-    assert re.findall(r"<style|<script(?! src=\"/)|\sstyle=|\son\w+=|javascript:|https?://", html) == []
+
+@each_page
+def test_what_scrolls_can_be_focused_and_has_a_name(name: str) -> None:
+    regions = [found for _, found in Page(PAGES[name]).tags if found.get("role") == "region"]
+
+    assert all(found.get("aria-label") and found.get("tabindex") == "0" for found in regions)
+    assert len({found.get("aria-label") for found in regions}) == len(regions)
+
+
+@each_page
+def test_headings_go_down_one_step_at_a_time(name: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Page(PAGES[name]).tags if re.fullmatch("h[1-6]", tag)]
+
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+@each_page
+def test_what_is_named_by_an_id_is_there(name: str) -> None:
+    page = Page(PAGES[name])
+    ids = {found["id"] for _, found in page.tags if "id" in found}
+    named = {word for _, found in page.tags for word in (found.get("aria-labelledby") or "").split()}
+
+    assert named <= ids
+
+
+@each_page
+def test_a_page_has_nothing_that_a_strict_policy_refuses(name: str) -> None:
+    page = Page(PAGES[name])
+    attributes = {(key, value or "") for _, found in page.tags for key, value in found.items()}
+
+    assert [tag for tag, found in page.tags if tag == "style" or (tag == "script" and "src" not in found)] == []
+    assert [key for key, _ in attributes if key == "style" or key.startswith("on")] == []
+    assert [value for key, value in attributes if key in ADDRESSES and re.match("javascript:|https?:|//", value)] == []
 
 
 @each_page
 def test_a_page_has_one_heading_a_language_and_a_title(name: str) -> None:
     page = Page(PAGES[name])
 
-    assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
+    titles = [found for found in page.all("title") if not found]
+    assert len(page.all("h1")) == len(page.all("main")) == len(titles) == 1
     assert page.all("html")[0]["lang"] == "en"
 
 
@@ -932,9 +1014,16 @@ def test_everything_that_others_wrote_is_escaped() -> None:
         assert "&lt;img" in text
 
 
+STATES = {*get_args(RevisionState), *get_args(PhaseState), *get_args(Level), *STATUSES, UNKNOWN}
+
+
+def test_every_word_of_a_badge_is_known() -> None:
+    assert STATES | {*get_args(Flag), *get_args(FindingLevel), "assured"} == set(WORDS)
+
+
 def test_every_state_has_its_own_look() -> None:
     css = (Path(admin.__file__).parent / "static" / "admin.css").read_text()
-    states = {*get_args(RevisionState), *get_args(PhaseState), *get_args(Level), UNKNOWN}
+    states = STATES
 
     assert {state for state in states if f".state-{state}::before" not in css} == {"pending"}
     assert ".state-pending {" in css

@@ -96,13 +96,25 @@ def test_sql_and_findings_never_connect(project: Callable[..., Site], database_u
 def test_a_page_loads_no_revision_file_again(
     project: Callable[..., Site], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = project(sqlite_url, config=ADMIN)
+    site = project(sqlite_url, config={**ADMIN, "MIGRATE_INDEX": False})
     site.revision("1", None, "import os\nos.environ['LOADED'] = os.environ.get('LOADED', '') + '1'\n" + NOTHING)
     monkeypatch.setenv("LOADED", "")
     with site.app() as app:
         for path in ("", "revisions", "graph", "plan", "journal", "heads", "revisions.json"):
             get(app, path)
     assert os.environ["LOADED"] == "1"
+
+
+def test_a_list_imports_no_revision_file_at_all(project: Callable[..., Site], sqlite_url: str) -> None:
+    site = project(sqlite_url, config=ADMIN)
+    site.revision("1", None, "import a_module_that_nobody_has\n\n" + BODY)
+    with site.app() as app:
+        for path in ("", "revisions", "graph", "journal", "heads", "plan"):
+            get(app, path)
+        get(app, "health.json", 503)
+        answer = get(app, "revisions/1/sql.json")
+    assert answer["available"] is False
+    assert "No module named 'a_module_that_nobody_has'" in answer["reason"]
 
 
 # -- the files --------------------------------------------------------------------------------------
@@ -160,7 +172,7 @@ def test_a_change_of_the_files_is_seen(project: Callable[..., Site], sqlite_url:
 def test_requests_of_many_threads_load_the_files_once(
     project: Callable[..., Site], sqlite_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    site = project(sqlite_url, config=ADMIN)
+    site = project(sqlite_url, config={**ADMIN, "MIGRATE_INDEX": False})
     site.revision("1", None, "import os\nos.environ['LOADED'] = os.environ.get('LOADED', '') + '1'\n" + NOTHING)
     monkeypatch.setenv("LOADED", "")
     codes: list[int] = []

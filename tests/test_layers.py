@@ -16,9 +16,15 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "assurances", "phases", "footprint", "graph", "lanes", "overtaking", "plan", "remedies"),
+    "words": (
+        *("errors", "assurances", "phases", "footprint", "ancestry", "graph", "lanes", "overtaking", "plan"),
+        "remedies",
+    ),
     "paper": (
         "listeners",
+        "index",
+        "revision_file",
+        "listing",
         "loader",
         "splitting",
         "operations",
@@ -37,6 +43,7 @@ LAYERS = {
         "facts",
         "writer",
         "recorder",
+        "revision_map",
         "environment",
         "scripts",
         "backfill",
@@ -285,3 +292,16 @@ def test_importing_the_package_does_not_import_alembic_or_sqlalchemy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_start_of_an_application_with_admin_pages_does_not_import_alembic_or_sqlalchemy():
+    code = (
+        "import sys, flask; from flask_phased_migrate import Migrate\n"
+        "app = flask.Flask('x')\n"
+        "app.config.update(MIGRATE_ADMIN_ENABLED=True, MIGRATE_ADMIN_ACCESS='public-read')\n"
+        "Migrate(app, object())\n"
+        "names = ('alembic', 'sqlalchemy', 'sqlglot', 'rich', 'flask_babel', 'flask_admin')\n"
+        "print([name for name in names if name in sys.modules], 'migrate_admin' in app.blueprints)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[] True\n"

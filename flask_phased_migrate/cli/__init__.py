@@ -49,6 +49,7 @@ from .printing import (
     describe_skipped,
     journal_line,
     print_json,
+    print_listing,
     print_plan,
     print_status,
     run_and_show,
@@ -323,7 +324,8 @@ def show(directory: str | None, revision: str) -> None:
 
     Example: flask db show head
     """
-    _commands().show(directory, revision)
+    if not print_listing(directory, lambda found: found.show(revision)):
+        _commands().show(directory, revision)
 
 
 @db.command()
@@ -336,7 +338,9 @@ def history(directory: str | None, **options: Any) -> None:
 
     Example: flask db history -r current:head
     """
-    _commands().history(directory, **options)
+    whole = options["rev_range"] is None and not options["indicate_current"]
+    if not whole or not print_listing(directory, lambda found: found.history(verbose=options["verbose"])):
+        _commands().history(directory, **options)
 
 
 @db.command()
@@ -348,7 +352,9 @@ def heads(directory: str | None, **options: Any) -> None:
 
     Example: flask db heads
     """
-    _commands().heads(directory, **options)
+    plain = not options["resolve_dependencies"]
+    if not plain or not print_listing(directory, lambda found: found.heads(verbose=options["verbose"])):
+        _commands().heads(directory, **options)
 
 
 @db.command()
@@ -359,7 +365,8 @@ def branches(directory: str | None, verbose: bool) -> None:
 
     Example: flask db branches -v
     """
-    _commands().branches(directory, verbose)
+    if not print_listing(directory, lambda found: found.branches(verbose=verbose)):
+        _commands().branches(directory, verbose)
 
 
 @db.command()

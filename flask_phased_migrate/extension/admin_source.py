@@ -78,10 +78,13 @@ class AdminSource:
     def _load(self) -> Files:
         """Return the revision files as they are now. The one place where they are read."""
         from ..admin.files import Files
+        from ..environment import INDEX_KEY
         from ..graph import assign_unnamed
         from .env_file import chosen_binds
 
         config = self._settings.migrate.get_config(self._settings.directory)
+        if config.attributes.get(INDEX_KEY) is not None:
+            config.attributes[INDEX_KEY] = "read"
         binds = tuple(name or DEFAULT_BIND for name in chosen_binds(self._settings, config))
         project = self._settings.migrate.open_project(config=config)
         graph = assign_unnamed(project.graph, binds) if config.get_alembic_option("binds") else project.graph
