@@ -17,7 +17,7 @@ from ..footprint import Footprint
 from ..graph import Revision
 from ..inspection import Inspector
 from ..inspection.observation import Observation, Seen
-from ..lint import Compiler, Subject, lint
+from ..lint import Compiler, Observe, Subject, lint
 from ..offline import offline_options
 from ..offline.structure import Done
 from ..phases import DEFAULT_BIND, accepted_arguments, base_bind
@@ -136,13 +136,14 @@ def examine_revision(
     return Examination(str(target), operations, report.findings, report.assured, len(before), len(older) - len(before))
 
 
-def _observer(files: Files, dialect: str) -> Callable[[Step], Observation]:
+def _observer(files: Files, dialect: str) -> Observe:
     project: Project = files.project
     inspector: Inspector = project.inspector
     name = "mysql" if dialect == "mariadb" else dialect
 
-    def observe(step: Step) -> Observation:
-        return inspector.observe(step, files.graph, files.phases, name, environment=(project.config, project.script))
+    def observe(step: Step, *, undo: bool = False) -> Observation:
+        environment = (project.config, project.script)
+        return inspector.observe(step, files.graph, files.phases, name, environment=environment, undo=undo)
 
     return observe
 
