@@ -335,6 +335,50 @@ def test_a_new_enum_value_is_used_only_when_it_is_committed(text: str) -> None:
     assert_safe(apart, "enum-value")
 
 
+def test_a_new_table_locks_those_that_its_foreign_keys_refer_to() -> None:
+    made = "CREATE TABLE lines (id bigint PRIMARY KEY, order_id bigint REFERENCES orders (id))"
+    found = assert_unsafe(
+        sql(made, "INSERT INTO lines SELECT id, id FROM orders"), "scan-under-lock", "SHARE ROW EXCLUSIVE on orders"
+    )
+    assert found.statement == "INSERT INTO lines SELECT id, id FROM orders"
+    assert_safe(sql(made, "INSERT INTO lines VALUES (1, 1)"))
+
+
+def test_what_was_locked_before_a_program_ran_is_free_behind_it() -> None:
+    def work() -> None:
+        op.add_column("orders", A("n", sa.Integer()))
+        with assured("opaque", reason="a test"):
+            op.execute_script("scripts/fill.py")
+        op.execute("UPDATE orders SET n = 1")
+
+    assert "scan-under-lock" not in {item.rule for item in look(work)}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_two_tables_may_change_places(dialect: str) -> None:
+    swap = sql("ALTER TABLE orders RENAME TO old_orders", "ALTER TABLE new_orders RENAME TO orders")
+    assert_safe(swap, dialect=dialect)
+    assert_unsafe(sql("ALTER TABLE orders RENAME TO old_orders"), "rename-table", dialect=dialect)
+
+
+def test_sqlite_does_not_drop_a_column_that_an_index_has() -> None:
+    drop = sql("ALTER TABLE orders DROP COLUMN a")
+    indexed = Facts(indexes={("orders", "ix"): ("a",)})
+    options: dict[str, Any] = {"dialect": "sqlite", "phase": LATE}
+    assert_unsafe(drop, "cannot-alter", "orders.a", "ix", facts=indexed, **options)
+    assert_unsafe(drop, "cannot-alter", "3.35", version=(3, 34, 1), **options)
+    assert_safe(drop, **options)
+    assert_safe(sql("DROP INDEX ix", "ALTER TABLE orders DROP COLUMN a"), facts=indexed, **options)
+
+
+def test_sqlite_itself_refuses_to_drop_a_column_that_an_index_has() -> None:
+    with sa.create_engine("sqlite://").connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, a INT)")
+        connection.exec_driver_sql("CREATE INDEX ix ON orders (a)")
+        with pytest.raises(sa.exc.OperationalError, match="error in index ix after drop column"):
+            connection.exec_driver_sql("ALTER TABLE orders DROP COLUMN a")
+
+
 # -- what is sent to the bind -----------------------------------------------------------------------------
 
 

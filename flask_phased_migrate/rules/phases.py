@@ -114,6 +114,10 @@ def _broken(at: Situation) -> str:
 def _rename_table(change: RenameTable, at: Situation) -> Problems:
     if any(isinstance(act.change, CreateView) and act.change.table.key == change.table.key for act in at.after):
         return
+    others = [act.change for act in (*at.before, *at.after) if isinstance(act.change, RenameTable)]
+    if any(change.table.key == other.new.key or change.new.key == other.table.key for other in others):
+        # Two tables change places: the name that code uses is there before and after.
+        return
     is_used = at.has_model(change.new), at.has_model(change.table)
     if not at.is_early and is_used == (False, False):
         return

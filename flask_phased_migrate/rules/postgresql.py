@@ -77,6 +77,8 @@ def locks_of(change: Change) -> Iterator[tuple[str, str]]:
         yield change.table.key, own
     if isinstance(change, AddConstraint) and change.referent is not None:
         yield change.referent.key, "SHARE ROW EXCLUSIVE"
+    elif isinstance(change, CreateTable):
+        yield from ((key.referent.key, "SHARE ROW EXCLUSIVE") for key in change.keys if key.referent is not None)
     elif isinstance(change, AttachPartition):
         yield change.partition.key, "ACCESS EXCLUSIVE"
 
@@ -518,7 +520,9 @@ def _is_free(at: Situation, key: str) -> bool:
 
 
 def _write_under_lock(change: WriteRows, at: Situation) -> Problems:
-    held = None if change.is_bounded else _held(at, change.table, *change.reads)
+    # Of what is new, or small, little is gone through.
+    tables = [table for table in (change.table, *change.reads) if not at.is_idle(table)]
+    held = _held(at, *tables) if tables and not change.is_bounded else None
     if held is not None:
         yield Problem(
             held[0],
@@ -789,7 +793,7 @@ CHECKS = (
     Check("check-constraint", (AddConstraint,), _check, "idle"),
     Check("exclude-constraint", (AddConstraint,), _exclude, "idle"),
     Check("scan-under-lock", (ValidateConstraint,), _scan_under_lock, "idle"),
-    Check("scan-under-lock", (WriteRows,), _write_under_lock, "idle"),
+    Check("scan-under-lock", (WriteRows,), _write_under_lock),
     Check("enum-value", (AddEnumValue,), _enum),
     Check("constrain-domain", (ConstrainDomain,), _domain),
     Check("maintenance", (Maintain,), _maintain, "idle"),
