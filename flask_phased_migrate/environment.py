@@ -41,6 +41,7 @@ from .index import file_order
 from .loader import Indexing, load_module, load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
 from .recorder import hide_secrets
+from .revision_map import use_linear_map
 from .tables import Tables, build_tables
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
@@ -119,6 +120,7 @@ def open_script(config: AlembicConfig) -> ScriptDirectory:
             "flask db init"
         )
     found: ScriptDirectory = vars(alembic.command)["ScriptDirectory"].from_config(config)
+    use_linear_map(found)
     _check_when_read(found, config.attributes.get(INDEX_KEY))
     return found
 

@@ -16,7 +16,10 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "assurances", "phases", "footprint", "graph", "lanes", "overtaking", "plan", "remedies"),
+    "words": (
+        *("errors", "assurances", "phases", "footprint", "ancestry", "graph", "lanes", "overtaking", "plan"),
+        "remedies",
+    ),
     "paper": (
         "index",
         "revision_file",
@@ -39,6 +42,7 @@ LAYERS = {
         "facts",
         "writer",
         "recorder",
+        "revision_map",
         "environment",
         "scripts",
         "backfill",
