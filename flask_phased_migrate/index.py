@@ -39,6 +39,9 @@ Outline: TypeAlias = tuple[Any, ...]
 
 MISSING: Outline = ("missing",)
 
+ILLEGAL_IN_IDS = frozenset("@-+:")
+"""Alembic refuses these in the id of a revision."""
+
 # How long, at most, the clock of a file system stands still (FAT: two seconds).
 _TICK_NS = 2_000_000_000
 
