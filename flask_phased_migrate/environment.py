@@ -40,7 +40,6 @@ from .graph import Graph, build_graph
 from .index import file_order
 from .loader import Indexing, load_module, load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
-from .recorder import hide_secrets
 from .tables import Tables, build_tables
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
@@ -623,6 +622,8 @@ _DRIVERS = {
 
 
 def _unreachable(error: sa.exc.OperationalError) -> str:
+    from .recorder import hide_secrets
+
     reason = hide_secrets(" ".join(str(error.orig).split()))
     hint = ""
     if "password" in reason.lower() or "access denied" in reason.lower():

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import flask_migrate
 import pytest
 from shell import Outcome, invoke, two_revisions, working_directory
 from support import Site, query
@@ -97,6 +98,27 @@ def test_an_empty_folder_and_database_get_their_version_table(site: Site) -> Non
         file.unlink()
     assert run(site, "upgrade").status == 0
     assert query(site.url, "SELECT version_num FROM alembic_version") == []
+
+
+@pytest.mark.filterwarnings("ignore:'get_engine' is deprecated:DeprecationWarning")
+@pytest.mark.parametrize("state", ["nothing", "behind", "at the head", "in flight"])
+@pytest.mark.parametrize("command", [("current",), ("current", "--check-heads"), ("upgrade",)], ids=" ".join)
+def test_what_is_told_with_an_env_py_of_somebody_else_is_the_same(
+    site: Site, visits: list[str], state: str, command: tuple[str, ...]
+) -> None:
+    theirs = Path(flask_migrate.__file__).parent / "templates" / "flask" / "env.py"
+    (site.migrations / "env.py").write_bytes(theirs.read_bytes())
+    done = {"behind": ["1"], "at the head": [], "in flight": ["--phase", "before-deploy"]}
+    if state != "nothing":
+        up(site, *done[state])
+    visits.clear()
+    found = run(site, *command)
+    assert found.status == (1 if "--check-heads" in command and state != "at the head" else 0)
+    assert len(visits) == 1 or state != "at the head"
+    if command != ("upgrade",):
+        assert found == run(site, *command, index=False)
+    else:
+        assert query(site.url, "SELECT version_num FROM alembic_version") == [("2",)]
 
 
 def edited(site: Site, _app: Any) -> None:

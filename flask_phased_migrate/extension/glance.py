@@ -1,4 +1,4 @@
-"""What a database says, for commands that find nothing to do: without env.py, where that is the one we wrote."""
+"""What a database says, for commands that find nothing to do: without env.py where that is the one we wrote."""
 
 from __future__ import annotations
 
@@ -34,18 +34,21 @@ class Glance(NamedTuple):
 
 
 def read_glance(directory: str | None) -> Glance | None:
-    """Return what one look shows, None where env.py has to run, or Alembic to be asked.
+    """Return what one look shows, None where there is more to ask.
 
     :raises DatabaseUnreachable: if there is no connection.
     """
-    folder = own_folder(directory)
+    folder = plain_folder(directory)
     index = None if folder is None else read_index([folder.versions])
     listing = None if index is None else plain_listing(index)
-    return None if listing is None else _look(listing)
+    if folder is None or listing is None:
+        return None
+    rows = _read_rows() if _is_ours(folder) else _rows_by_env_file(directory, folder)
+    return None if rows is None else Glance(rows.ids, listing)
 
 
 def read_status(directory: str | None) -> tuple[BindStatus, ...] | None:
-    """Return the state of the one bind, None where env.py has to run, or Alembic to be asked.
+    """Return the state of the one bind, None where env.py has to run, or there is more to ask.
 
     :raises DatabaseUnreachable: if there is no connection.
     """
@@ -68,11 +71,14 @@ def read_status(directory: str | None) -> tuple[BindStatus, ...] | None:
 def own_folder(directory: str | None) -> PlainFolder | None:
     """Return a plain folder whose env.py is as ``flask db init`` wrote it, for the unnamed database alone."""
     folder = plain_folder(directory)
-    if folder is None or folder.options.get("binds", "default") != "default":
-        return None
-    if Path(folder.dir, "env.py").read_bytes() != _OUR_ENV.read_bytes():
-        return None
-    return folder if None in engines_of(current_settings().db) else None
+    return folder if folder is not None and _is_ours(folder) else None
+
+
+def _is_ours(folder: PlainFolder) -> bool:
+    if folder.options.get("binds", "default") != "default":
+        return False
+    same = Path(folder.dir, "env.py").read_bytes() == _OUR_ENV.read_bytes()
+    return same and None in engines_of(current_settings().db)
 
 
 def _table() -> tuple[str, str | None]:
@@ -96,25 +102,56 @@ def _connected() -> Iterator[Any]:
         yield connection
 
 
-def _look(listing: Listing) -> Glance | None:
+class _Rows(NamedTuple):
+    ids: frozenset[str] | None
+
+
+def _read_rows() -> _Rows | None:
+    with _connected() as connection:
+        return _rows_of(connection, *_table())
+
+
+def _rows_by_env_file(directory: str | None, folder: PlainFolder) -> _Rows | None:
+    """Return the rows of the one database that an env.py of somebody else's leads to, None if it may lead to several.
+
+    :raises DatabaseUnreachable: if there is no connection.
+    """
+    if b"engine_name" in Path(folder.dir, "env.py").read_bytes():
+        return None
+    from .. import alembic_plugin
+    from ..environment import Visit, open_script, run_environment, stdout_to_stderr
+
+    found: list[_Rows | None] = []
+
+    def visit(at: Visit) -> None:
+        found.append(_rows_of(at.connection, at.context.version_table, at.context.version_table_schema))
+        if at.connection.in_transaction():
+            at.connection.commit()
+
+    alembic_plugin.activate()
+    config = current_settings().migrate.get_config(directory)
+    with stdout_to_stderr():
+        run_environment(config, open_script(config), visit)
+    return found[0] if len(found) == 1 else None
+
+
+def _rows_of(connection: Any, name: str, schema: str | None) -> _Rows | None:
+    """Return the rows of a version table; None if something is in flight, or the whole command has to tell."""
     import sqlalchemy as sa
 
-    name, schema = _table()
-    with _connected() as connection:
-        if connection.get_execution_options().get("schema_translate_map"):
+    if connection.get_execution_options().get("schema_translate_map"):
+        return None
+    quote, ledger = connection.dialect.identifier_preparer.quote, f"{name}_phase"
+    before = f"{quote(schema)}." if schema else ""
+    try:
+        inspector = sa.inspect(connection)
+        in_flight = f"SELECT 1 FROM {before}{quote(ledger)}"
+        if inspector.has_table(ledger, schema=schema) and connection.exec_driver_sql(in_flight).first() is not None:
             return None
-        quote = connection.dialect.identifier_preparer.quote
-        before = f"{quote(schema)}." if schema else ""
-        try:
-            inspector = sa.inspect(connection)
-            ledger = f"{name}_phase"
-            in_flight = f"SELECT 1 FROM {before}{quote(ledger)}"
-            if inspector.has_table(ledger, schema=schema) and connection.exec_driver_sql(in_flight).first() is not None:
-                return None
-            if not inspector.has_table(name, schema=schema):
-                return Glance(None, listing)
-            rows = connection.exec_driver_sql(f"SELECT version_num FROM {before}{quote(name)}").scalars().all()
-        except sa.exc.DBAPIError:
-            # The whole command has the words for it, or does without.
-            return None
-    return Glance(frozenset(rows), listing)
+        if not inspector.has_table(name, schema=schema):
+            return _Rows(None)
+        rows = connection.exec_driver_sql(f"SELECT version_num FROM {before}{quote(name)}")
+        return _Rows(frozenset(rows.scalars()))
+    except sa.exc.DBAPIError:
+        # The whole command has the words for it, or does without.
+        return None
