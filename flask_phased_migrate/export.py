@@ -333,6 +333,7 @@ _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
     "MIGRATE_STATEMENT_TIMEOUT": ("statement-timeout", 0),
     "MIGRATE_RETRY_BUDGET": ("retry-budget", 60),
     "MIGRATE_REQUIRE_PHASES": (None, False),
+    "MIGRATE_INDEX": (None, True),
     "MIGRATE_OPERATOR": (None, "the login name"),
     "MIGRATE_APP_VERSION": (None, ""),
     "MIGRATE_ADMIN_ENABLED": (None, False),

@@ -83,7 +83,7 @@ def is_at(directory: str | None, revision: str) -> bool:
     """Return whether one look shows that the database is at a target, which is the head, and nothing is in flight."""
     from ..extension.glance import read_glance
 
-    found = read_glance(directory) if revision in ("head", "heads") else None
+    found = read_glance(directory, of_empty=False) if revision in ("head", "heads") else None
     return found is not None and found.is_at_head
 
 

@@ -398,7 +398,11 @@ class Migrate:
         from ..executor.retries import Timeouts
         from ..signals import signalling
 
-        project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
+        config = self.get_config(directory, x_arg=x_arg)
+        if "phased_index" in config.attributes:
+            # The files that run are imported in any case: to begin an index would only take longer.
+            config.attributes["phased_index"] = "use"
+        project = self.open_project(config=config)
         run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
         timeouts = Timeouts(
             self._seconds("MIGRATE_LOCK_TIMEOUT", Timeouts.lock_s, lock_timeout_s, project.config),

@@ -33,18 +33,27 @@ class Glance(NamedTuple):
         return self.rows == frozenset({self.listing.head})
 
 
-def read_glance(directory: str | None) -> Glance | None:
+def read_glance(directory: str | None, *, of_empty: bool = True) -> Glance | None:
     """Return what one look shows, None where there is more to ask.
 
+    :param of_empty: whether to look on where the database has no revision. An index is not begun for nothing.
     :raises DatabaseUnreachable: if there is no connection.
     """
     folder = plain_folder(directory)
-    index = None if folder is None else read_index([folder.versions])
-    listing = None if index is None else plain_listing(index)
-    if folder is None or listing is None:
+    if folder is None:
         return None
-    rows = _read_rows() if _is_ours(folder) else _rows_by_env_file(directory, folder)
-    return None if rows is None else Glance(rows.ids, listing)
+    if not _is_ours(folder):
+        listing = _read_listing(folder)
+        rows = None if listing is None else _rows_by_env_file(directory, folder)
+    else:
+        rows = _read_rows()
+        listing = _read_listing(folder) if rows is not None and (of_empty or rows.ids) else None
+    return None if rows is None or listing is None else Glance(rows.ids, listing)
+
+
+def _read_listing(folder: PlainFolder) -> Listing | None:
+    index = read_index([folder.versions])
+    return None if index is None else plain_listing(index)
 
 
 def read_status(directory: str | None) -> tuple[BindStatus, ...] | None:
