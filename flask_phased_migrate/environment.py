@@ -35,11 +35,12 @@ from alembic.script import revision as alembic_revision
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
-from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
+from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, LockHeld, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
 from .index import file_order
 from .loader import Indexing, load_module, load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
+from .revision_map import use_linear_map
 from .tables import Tables, build_tables
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
@@ -118,6 +119,7 @@ def open_script(config: AlembicConfig) -> ScriptDirectory:
             "flask db init"
         )
     found: ScriptDirectory = vars(alembic.command)["ScriptDirectory"].from_config(config)
+    use_linear_map(found)
     _check_when_read(found, config.attributes.get(INDEX_KEY))
     return found
 
@@ -553,6 +555,24 @@ def alembic_call(config: AlembicConfig) -> Iterator[None]:
     """Frame a call of one of Alembic's own commands like :func:`run_environment` frames env.py."""
     with _ONE_AT_A_TIME, connection_errors(), logging_restored(), _connecting(config):
         yield
+
+
+@contextmanager
+def alembic_alone(wait_s: float) -> Iterator[None]:
+    """Have Alembic's ``op`` and ``context``, which are of the whole process, to oneself for the block.
+
+    Unlike :func:`alembic_call` it changes nothing else of the process: other threads serve requests.
+
+    :raises LockHeld: if another thread has them for longer than ``wait_s`` seconds.
+    """
+    if not _ONE_AT_A_TIME.acquire(timeout=wait_s):
+        raise LockHeld(
+            f"Another thread of this process was at work with revision files for more than {wait_s:g} s. Try again."
+        )
+    try:
+        yield
+    finally:
+        _ONE_AT_A_TIME.release()
 
 
 @contextmanager

@@ -42,7 +42,7 @@ def load_scripts(
         yield from indexed
         return
     seen: set[str] = set()
-    for path in _paths(directory):
+    for path in revision_paths(directory):
         if path in seen:
             util.warn(f"File {path} loaded twice! ignoring. Please ensure version_locations is unique.")
             continue
@@ -121,7 +121,7 @@ def is_stock(directory: ScriptDirectory | type[ScriptDirectory]) -> bool:
     return homes == [*["alembic.script.base"] * 5, "alembic.util.pyfiles"] and hasattr(directory, "_version_locations")
 
 
-def _paths(directory: ScriptDirectory) -> Iterator[str]:
+def revision_paths(directory: ScriptDirectory) -> Iterator[str]:
     """Yield the files of all version locations, links followed to where they lead."""
     for location in directory._version_locations:
         for root, folders, names in os.walk(location):

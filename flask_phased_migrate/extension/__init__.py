@@ -312,6 +312,7 @@ class Migrate:
         all_revisions: bool = False,
         bind: str | None = None,
         small_rows: int | None = None,
+        style: bool = False,
         x_arg: Any = None,
     ) -> LintReport:
         """Return what the rules find in the upgrades, by phase and engine. Runs nothing.
@@ -320,12 +321,14 @@ class Migrate:
             else for everything.
         :param small_rows: how many rows, by the database's own count, a table has at the most whose locks nobody
             minds; None for ``MIGRATE_SMALL_TABLE_ROWS``, 0 for none.
+        :param style: look at style too, and not only where ``MIGRATE_LINT_STYLE`` says so.
         """
-        from .linting import Lint, Wanted, configured_versions, read_models
+        from .linting import Lint, Wanted, configured_style, configured_versions, read_models
 
         project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
         versions = self.setting("MIGRATE_TARGET_VERSION", "target-version", config=project.config).value
         small = self.setting("MIGRATE_SMALL_TABLE_ROWS", "small-table-rows", 0, project.config).value
+        given = self.setting("MIGRATE_LINT_STYLE", "lint-style", config=project.config).value
         wanted = Wanted(range_, all_revisions, bind)
         models = read_models(current_settings().db)
         try:
@@ -334,7 +337,8 @@ class Migrate:
             raise ConfigurationError(
                 f"MIGRATE_SMALL_TABLE_ROWS is {small!r}. It is a number of rows, for example 1000."
             ) from None
-        return Lint(project, wanted, configured_versions(versions), models, rows).run()
+        rules = configured_style(True if style else given)
+        return Lint(project, wanted, configured_versions(versions), models, rows, rules).run()
 
     # -- running ----------------------------------------------------------------------------------
 

@@ -15,6 +15,8 @@ from .changes import (
     DropNotNull,
     SetDefault,
     SetNotNull,
+    SetSetting,
+    Vacuum,
 )
 from .situation import Check, Problem, Situation
 
@@ -22,7 +24,7 @@ Problems = Iterator[Problem]
 
 
 def _cannot(change: Change, at: Situation) -> Problems:
-    if at.act.in_batch:
+    if at.act.in_batch or _is_part_of_column(change):
         return
     yield Problem(
         "error",
@@ -32,10 +34,24 @@ def _cannot(change: Change, at: Situation) -> Problems:
     )
 
 
-def _add_column(change: AddColumn, _at: Situation) -> Problems:
+def _is_part_of_column(change: Change) -> bool:
+    """Return whether it is what SQLite takes with a new column: a CHECK, or a foreign key."""
+    return isinstance(change, AddConstraint) and change.inline and change.kind in ("check", "foreign key")
+
+
+def _is_copied(change: Change, at: Situation) -> bool:
+    """Return whether the batch of the change copies the table: then anything can be added."""
+    copies = (act.change for act in at.acts[at.place :] if act.in_batch or isinstance(act.change, CopyTable))
+    tables = [item.table.key for item in copies if isinstance(item, CopyTable)]
+    return at.act.in_batch and change.table.key in tables
+
+
+def _add_column(change: AddColumn, at: Situation) -> Problems:
+    if _is_copied(change, at):
+        return
     column, name = change.column, f"{change.table}.{change.column.name}"
     table = recipes.quoted(change.table.table)
-    made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)})"
+    made = f"sa.Column({recipes.quoted(column.name)}, {recipes.type_code(column.type_, at)})"
     batch = f'with op.batch_alter_table({table}, recreate="always") as batch_op:\n    batch_op.add_column({made})'
     if column.generated == "stored":
         yield Problem("error", f"SQLite cannot add {name} as a STORED column. VIRTUAL can be added.", batch)
@@ -63,8 +79,29 @@ def _copy(change: CopyTable, at: Situation) -> Problems:
     )
 
 
+def _no_timeout(change: SetSetting, _at: Situation) -> Problems:
+    if change.table.table == "busy_timeout" and change.value.strip() == "0":
+        yield Problem(
+            "warning",
+            "Without a busy timeout, the step fails at once where another connection writes. Leave what is set.",
+            recipes.execute("PRAGMA busy_timeout = 5000"),
+        )
+
+
+def _vacuum(_change: Vacuum, at: Situation) -> Problems:
+    if not at.act.autocommit:
+        yield Problem(
+            "error",
+            "VACUUM cannot be inside a transaction, which each step is: SQLite refuses it. Put it into an autocommit "
+            "block.",
+            "\n".join(recipes.by_itself(recipes.execute("VACUUM"))),
+        )
+
+
 CHECKS = (
     Check("cannot-alter", (AddConstraint, DropConstraint, ChangeType, SetNotNull, DropNotNull, SetDefault), _cannot),
     Check("cannot-add", (AddColumn,), _add_column, "new"),
+    Check("no-lock-timeout", (SetSetting,), _no_timeout),
+    Check("concurrently-in-transaction", (Vacuum,), _vacuum),
     Check("table-copy", (CopyTable,), _copy, "idle"),
 )
