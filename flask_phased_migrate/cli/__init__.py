@@ -47,7 +47,9 @@ from .printing import (
     bind_json,
     current_extension,
     describe_skipped,
+    is_at,
     journal_line,
+    print_current,
     print_json,
     print_listing,
     print_plan,
@@ -259,8 +261,10 @@ def upgrade(
         _commands().upgrade(directory, revision, True, tag, x_arg, phase=options["phase"], bind=options["bind"])
     elif plan:
         print_plan(directory, revision, "upgrade", as_json, x_arg, options)
-    else:
+    elif as_json or tag or x_arg or options["phase"] or options["bind"] or not is_at(directory, revision):
         run_and_show("upgrade", directory, revision, tag, x_arg, as_json, options)
+    else:
+        say("Nothing to do.")
 
 
 def _refuse_together(option: str, given: bool, others: Mapping[str, Any]) -> None:
@@ -378,7 +382,8 @@ def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
 
     Example: flask db current --check-heads
     """
-    _commands().current(directory, verbose, check_heads)
+    if verbose or not print_current(directory, check_heads=check_heads):
+        _commands().current(directory, verbose, check_heads)
 
 
 @db.command()
@@ -499,7 +504,7 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
         raise UsageError("--bind says which database --status asks. Give --status too, or leave out --bind.")
     migrate = current_extension()
     states, current = _states(migrate.status(directory, bind=bind)) if with_status else (None, ())
-    revisions = migrate.open_project(directory).graph
+    revisions = migrate.read_graph(directory)
     write_text(render_graph(revisions, chosen, states, current, assured=assured_rules(revisions)), output)
 
 
