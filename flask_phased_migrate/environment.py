@@ -562,6 +562,40 @@ def alembic_call(config: AlembicConfig) -> Iterator[None]:
 
 
 @contextmanager
+def already_open(config: AlembicConfig, script: ScriptDirectory) -> Iterator[None]:
+    """Let Alembic's own commands have ``script`` when they open the script directory of ``config``.
+
+    It reads the files as ours does, and walks their graph in linear time. Inside of :func:`alembic_call`.
+    """
+    names = vars(alembic.command)
+    stock = names["ScriptDirectory"]
+    names["ScriptDirectory"] = _OpenScript(stock, config, script)
+    try:
+        yield
+    finally:
+        names["ScriptDirectory"] = stock
+
+
+class _OpenScript:
+    """Stands in for the class of script directories: of one configuration, it is open already."""
+
+    def __init__(self, stock: Any, config: AlembicConfig, script: ScriptDirectory) -> None:
+        self._stock = stock
+        self._config = config
+        self._script = script
+
+    def from_config(self, config: AlembicConfig) -> Any:
+        """Return the script directory of a configuration."""
+        return self._script if config is self._config else self._stock.from_config(config)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._stock(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stock, name)
+
+
+@contextmanager
 def alembic_alone(wait_s: float) -> Iterator[None]:
     """Have Alembic's ``op`` and ``context``, which are of the whole process, to oneself for the block.
 
