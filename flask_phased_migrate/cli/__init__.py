@@ -6,6 +6,7 @@ Nothing but Click and Flask is imported until a command runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -406,12 +407,19 @@ def stamp(directory: str | None, revision: Sequence[str], **options: Any) -> Non
 
 @db.command()
 @DIRECTORY
-def check(directory: str | None) -> None:
+@JSON
+def check(directory: str | None, as_json: bool) -> None:
     """Check whether the models call for operations that no revision has.
 
     Example: flask db check
     """
-    _commands().check(directory)
+    if not as_json:
+        _commands().check(directory)
+        return
+    differences, compared = _commands().compare(directory)
+    print_json({"differences": list(map(asdict, differences)), "compared": list(map(asdict, compared))})
+    if differences:
+        raise NotReady("The models and the database differ. Type: flask db migrate")
 
 
 @db.command("ensure-version")
