@@ -40,7 +40,6 @@ from .graph import Graph, build_graph
 from .index import file_order
 from .loader import Indexing, load_module, load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
-from .recorder import hide_secrets
 from .revision_map import use_linear_map
 from .tables import Tables, build_tables
 
@@ -140,7 +139,8 @@ def _check_when_read(script: ScriptDirectory, index: str | None) -> None:
     load = script.revision_map._generator
     indexing = None
     if index is not None:
-        indexing = Indexing(lambda path: _import(script, path), index in ("begin", "read"), keeps=index != "read")
+        begins = index in ("begin", "read")
+        indexing = Indexing(lambda path: import_revision(path, script), begins, keeps=index != "read")
 
     def read() -> Iterator[Any]:
         found = _load_scripts(script, lambda: load_scripts(script, load, indexing))
@@ -159,15 +159,30 @@ def _load_scripts(script: ScriptDirectory, load: Callable[[], Iterable[Any]]) ->
         raise _file_error(script, error) from error
 
 
-def _import(script: ScriptDirectory, path: str) -> ModuleType:
-    """Import a file that the index knew, as it would have been in the beginning."""
+class Place(Protocol):
+    """Where revision files are: what an error may have to be looked for in. A script directory is one."""
+
+    @property
+    def dir(self) -> str:
+        """The migrations folder."""
+
+    @property
+    def version_locations(self) -> Sequence[str]:
+        """The folders of the revision files, those that are not where Alembic expects them."""
+
+
+def import_revision(path: str, place: Place) -> ModuleType:
+    """Import a file that the index knew, as it would have been in the beginning.
+
+    :raises RevisionFileError: if it cannot be.
+    """
     try:
         with stdout_to_stderr():
             return load_module(path)
     except (CommandError, MigrateError):
         raise
     except (Exception, SystemExit) as error:
-        raise _file_error(script, error) from error
+        raise _file_error(place, error) from error
 
 
 def _check_names(scripts: Iterable[Any]) -> None:
@@ -235,7 +250,7 @@ def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
     return build_graph(scripts, phases, lambda name: script.get_revision(name).revision)
 
 
-def _file_error(script: ScriptDirectory, error: BaseException) -> RevisionFileError:
+def _file_error(script: Place, error: BaseException) -> RevisionFileError:
     path, line = _file_at_fault(script, error)
     where = f"{path}, line {line}" if line else path
     hint = " Correct its revision or down_revision." if isinstance(error, alembic_revision.RevisionError) else ""
@@ -245,7 +260,7 @@ def _file_error(script: ScriptDirectory, error: BaseException) -> RevisionFileEr
     )
 
 
-def _file_at_fault(script: ScriptDirectory, error: BaseException) -> tuple[str, int]:
+def _file_at_fault(script: Place, error: BaseException) -> tuple[str, int]:
     """Return path and line of the revision file that an error is from, 0 for an unknown line."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 0
@@ -547,6 +562,40 @@ def alembic_call(config: AlembicConfig) -> Iterator[None]:
 
 
 @contextmanager
+def already_open(config: AlembicConfig, script: ScriptDirectory) -> Iterator[None]:
+    """Let Alembic's own commands have ``script`` when they open the script directory of ``config``.
+
+    It reads the files as ours does, and walks their graph in linear time. Inside of :func:`alembic_call`.
+    """
+    names = vars(alembic.command)
+    stock = names["ScriptDirectory"]
+    names["ScriptDirectory"] = _OpenScript(stock, config, script)
+    try:
+        yield
+    finally:
+        names["ScriptDirectory"] = stock
+
+
+class _OpenScript:
+    """Stands in for the class of script directories: of one configuration, it is open already."""
+
+    def __init__(self, stock: Any, config: AlembicConfig, script: ScriptDirectory) -> None:
+        self._stock = stock
+        self._config = config
+        self._script = script
+
+    def from_config(self, config: AlembicConfig) -> Any:
+        """Return the script directory of a configuration."""
+        return self._script if config is self._config else self._stock.from_config(config)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._stock(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stock, name)
+
+
+@contextmanager
 def alembic_alone(wait_s: float) -> Iterator[None]:
     """Have Alembic's ``op`` and ``context``, which are of the whole process, to oneself for the block.
 
@@ -631,6 +680,8 @@ _DRIVERS = {
 
 
 def _unreachable(error: sa.exc.OperationalError) -> str:
+    from .recorder import hide_secrets
+
     reason = hide_secrets(" ".join(str(error.orig).split()))
     hint = ""
     if "password" in reason.lower() or "access denied" in reason.lower():

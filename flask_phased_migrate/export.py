@@ -333,6 +333,7 @@ _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
     "MIGRATE_STATEMENT_TIMEOUT": ("statement-timeout", 0),
     "MIGRATE_RETRY_BUDGET": ("retry-budget", 60),
     "MIGRATE_REQUIRE_PHASES": (None, False),
+    "MIGRATE_INDEX": (None, True),
     "MIGRATE_TARGET_VERSION": ("target-version", "what the server says"),
     "MIGRATE_SMALL_TABLE_ROWS": ("small-table-rows", 0),
     "MIGRATE_LINT_STYLE": ("lint-style", False),

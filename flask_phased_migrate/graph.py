@@ -21,7 +21,8 @@ class Revision:
 
     ``down`` are the ids it revises, ``depends_on`` the ids it needs besides; ``labels`` the branch labels
     written in the file itself. ``independent_of`` are the ids whose later phases its steps may overtake, and
-    ``independence_problem`` what is wrong with how they are written.
+    ``independence_problem`` what is wrong with how they are written. ``mentions_assured`` is False where the file is
+    known to have no ``assured(...)``.
     """
 
     id: str
@@ -36,11 +37,20 @@ class Revision:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     independent_of: tuple[str, ...] = ()
     independence_problem: str | None = None
+    mentions_assured: bool = True
 
-    @property
+    @cached_property
     def parents(self) -> tuple[str, ...]:
         """The ids that must be applied first: ``down``, then ``depends_on``."""
-        return tuple(dict.fromkeys(self.down + self.depends_on))
+        return tuple(dict.fromkeys(self.down + self.depends_on)) if self.depends_on else self.down
+
+    def imported(self) -> Revision:
+        """Return the revision, its file imported if it was not yet.
+
+        :raises RevisionFileError: if it cannot be.
+        """
+        len(self.attributes)
+        return self
 
     @property
     def is_merge(self) -> bool:

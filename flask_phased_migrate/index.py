@@ -24,7 +24,7 @@ from operator import attrgetter
 from typing import Any, NamedTuple, TypeAlias
 from zlib import crc32
 
-FORMAT = 1
+FORMAT = 2
 """Changes with what the cache file holds, and with how revision files are read."""
 
 Stat: TypeAlias = tuple[str, int, int, int, int]
@@ -38,6 +38,9 @@ Outline: TypeAlias = tuple[Any, ...]
 """
 
 MISSING: Outline = ("missing",)
+
+ILLEGAL_IN_IDS = frozenset("@-+:")
+"""Alembic refuses these in the id of a revision."""
 
 # How long, at most, the clock of a file system stands still (FAT: two seconds).
 _TICK_NS = 2_000_000_000
@@ -69,7 +72,7 @@ class Index:
     ``links`` has None for a file of which only an import tells; ``facts`` likewise.
     """
 
-    def __init__(self, paths: tuple[str, ...], links: tuple[Links | None, ...], more: bytes) -> None:
+    def __init__(self, paths: tuple[str, ...], links: tuple[Links | None, ...], more: bytes | memoryview) -> None:
         self.paths = paths
         self.links = links
         self._more = more
@@ -408,8 +411,10 @@ def _list_folder(location: str, recursive: bool, found: list[Stat], others: list
     prefix = os.path.join(os.path.realpath(location), "")
     folders = []
     with os.scandir(location) as entries:
-        ordered = sorted(entries, key=attrgetter("name"))
-    for entry in ordered:
+        waiting = sorted(entries, key=attrgetter("name"), reverse=True)
+    while waiting:
+        # Each entry keeps what it was asked, a kilobyte; none of them is kept longer than needed.
+        entry = waiting.pop()
         name = entry.name
         if name.endswith(".py") and entry.is_file(follow_symlinks=False) and not name.startswith((".#", "__init__")):
             now = entry.stat(follow_symlinks=False)
@@ -474,7 +479,7 @@ class _Known(NamedTuple):
     settled: bool
     files: bytes
     links: tuple[Links | None, ...]
-    more: bytes
+    more: bytes | memoryview
 
 
 def _packed(values: Any) -> bytes:
@@ -546,15 +551,18 @@ class _Cache:
         return None
 
     def _parse(self, content: bytes) -> _Known | None:
-        body = content[4:]
+        # Views, not copies: the rest of the facts is most of the file, and lists never look at it.
+        body = memoryview(content)[4:]
         if crc32(body) != int.from_bytes(content[:4], "big"):
             return None
-        key, values = marshal.loads(body)
+        end = 4 + int.from_bytes(body[:4], "big")
+        key, values = marshal.loads(body[4:end])
         if key != self.key:
             return None
-        known = _Known(*values)
-        right = tuple(map(type, known)) == (int, bool, bytes, tuple, bytes)
-        return known if right else None
+        if tuple(map(type, values)) != (int, bool, bytes, tuple):
+            return None
+        written_ns, settled, files, links = values
+        return _Known(written_ns, settled, files, links, body[end:])
 
     def can_be_written(self) -> bool:
         """Return whether to write is allowed; it may fail all the same."""
@@ -567,7 +575,8 @@ class _Cache:
         """Put what is known in the place of what was, whole; leave it where that cannot be."""
         if not self.can_be_written():
             return
-        body = marshal.dumps((self.key, tuple(known)))
+        head = marshal.dumps((self.key, tuple(known[:4])))
+        body = b"".join((len(head).to_bytes(4, "big"), head, known.more))
         with suppress(OSError, ValueError):
             target = self.path(self.user)
             os.makedirs(os.path.dirname(target), exist_ok=True)

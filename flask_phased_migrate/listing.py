@@ -6,13 +6,10 @@ of those with a mistake, nothing is said here: Alembic's own command has the wor
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from functools import cached_property
 
-from .index import Index, Links
-
-# Alembic's revisions may not have them in their ids.
-_ILLEGAL = frozenset("@-+:")
+from .index import ILLEGAL_IN_IDS, Index, Links
 
 
 class Listing:
@@ -26,6 +23,15 @@ class Listing:
     def heads(self, *, verbose: bool = False) -> str:
         """Return what ``heads`` prints."""
         return f"{self.entry(self.head)}\n" if verbose else f"{self.head} (head)\n"
+
+    def current(self, rows: Collection[str]) -> str | None:
+        """Return what ``current`` prints of the version table's rows; None where Alembic has to work out more."""
+        if not rows:
+            return ""
+        (name, *others) = rows
+        if others or name not in self._by_id or any(links[2] for links in self._by_id.values()):
+            return None
+        return f"{name}{self._marks(name)}\n"
 
     def history(self, *, verbose: bool = False) -> str:
         """Return what ``history`` prints."""
@@ -111,7 +117,7 @@ class Listing:
 def plain_listing(index: Index) -> Listing | None:
     """Return the listing of an index, None where Alembic has more to say of the history, or an error."""
     by_id = {links[0]: links for links in index.links if links is not None}
-    if len(by_id) < len(index.links) or _ILLEGAL.intersection("".join(by_id)):
+    if len(by_id) < len(index.links) or ILLEGAL_IN_IDS.intersection("".join(by_id)):
         return None
     parents = {name for links in by_id.values() for name in links[1]}
     needed = {name for links in by_id.values() for name in links[2]}

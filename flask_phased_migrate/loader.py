@@ -91,6 +91,9 @@ class IndexedScript(Script):
 
 def _indexed(directory: ScriptDirectory, indexing: Indexing) -> list[Script] | None:
     """Return the scripts as the index has them, None where it has nothing to say."""
+    parameters = AlembicRevision.__init__.__code__.co_varnames[:5]
+    if parameters != ("self", "revision", "down_revision", "dependencies", "branch_labels"):
+        return None
     recursive = bool(directory.recursive_version_locations)
     found = read_index(directory._version_locations, recursive=recursive, begins=indexing.begins, keeps=indexing.keeps)
     if found is None:

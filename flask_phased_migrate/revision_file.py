@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
+from operator import attrgetter
 from types import ModuleType
 from typing import Any, Literal, TypeAlias
 
 from .errors import RevisionFileError
-from .graph import Revision
-from .index import FileFacts, Outline
+from .graph import Graph, Revision, build_graph
+from .index import ILLEGAL_IN_IDS, FileFacts, Index
 from .phases import Bodies, Body, Phases, UnloadedBody, read_bodies, segment_order
 
 Direction: TypeAlias = Literal["upgrade", "downgrade"]
@@ -59,24 +60,33 @@ class RevisionFile:
 
     def read_revision(self, phases: Phases) -> Revision | None:
         """Return the revision, its bodies not loaded; None where only the module tells what is wrong with them."""
-        facts = self.facts
-        upgrade = self._bodies("upgrade", facts.upgrade, phases)
-        downgrade = self._bodies("downgrade", facts.downgrade, phases)
-        if upgrade is None or downgrade is None:
+        if self._is_wrong("upgrade", phases) or self._is_wrong("downgrade", phases):
             return None
-        return Revision(
+        facts = self.facts
+        found = object.__new__(IndexedRevision)
+        vars(found).update(
             id=facts.revision,
             down=facts.down,
             labels=tuple(sorted(facts.labels)),
             message=facts.message,
             doc=facts.doc,
             path=self.path,
-            upgrade=upgrade,
-            downgrade=downgrade,
-            attributes=UnloadedAttributes(self),
+            mentions_assured=facts.mentions_assured,
+            _file=self,
+            _phases=phases,
         )
+        return found
 
-    def _bodies(self, direction: Direction, outline: Outline, phases: Phases) -> Bodies | None:
+    def _is_wrong(self, direction: Direction, phases: Phases) -> bool:
+        outline = self.facts.upgrade if direction == "upgrade" else self.facts.downgrade
+        if outline[0] != "generator":
+            return False
+        names = segment_order(outline[1] or phases.names, direction, phases)
+        return names is None or len(names) != outline[2]
+
+    def bodies(self, direction: Direction, phases: Phases) -> Bodies:
+        """Return what the file has for a direction, to be imported when it is run."""
+        outline = self.facts.upgrade if direction == "upgrade" else self.facts.downgrade
         kind = outline[0]
         if kind == "missing":
             return Bodies(missing=True)
@@ -92,9 +102,7 @@ class RevisionFile:
             )
             return Bodies(parts=parts, phased=True, named=tuple(dict.fromkeys(name for name, _, _ in outline[1])))
         names, segments, bind = outline[1:]
-        ordered = segment_order(names or phases.names, direction, phases)
-        if ordered is None or len(ordered) != segments:
-            return None
+        ordered = segment_order(names or phases.names, direction, phases) or ()
         parts = tuple(
             self._unloaded(direction, phases, name, (bind, segment, segments), bind is None)
             for segment, name in enumerate(ordered)
@@ -125,6 +133,32 @@ class RevisionFile:
         return self._read[key]
 
 
+class IndexedRevision(Revision):
+    """A revision as the index has it. What is made of its code, or by importing it, is made when it is asked for.
+
+    Made by :meth:`RevisionFile.read_revision`: the fields that it does not set have their defaults.
+    """
+
+    @cached_property
+    def upgrade(self) -> Bodies:
+        """What the file has for an upgrade."""
+        mine = vars(self)
+        file: RevisionFile = mine["_file"]
+        return file.bodies("upgrade", mine["_phases"])
+
+    @cached_property
+    def downgrade(self) -> Bodies:
+        """What the file has for a downgrade."""
+        mine = vars(self)
+        file: RevisionFile = mine["_file"]
+        return file.bodies("downgrade", mine["_phases"])
+
+    @cached_property
+    def attributes(self) -> Mapping[str, Any]:
+        """The attributes of the module."""
+        return UnloadedAttributes(vars(self)["_file"])
+
+
 class UnloadedAttributes(Mapping[str, Any]):
     """The attributes of a revision's module, which is imported for any but ``independent_of``."""
 
@@ -152,6 +186,24 @@ class UnloadedAttributes(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._all)
+
+
+def index_graph(index: Index, phases: Phases, load: Callable[[str], ModuleType]) -> Graph | None:
+    """Return the graph of an index, None where Alembic has to be asked: for a name in it, or for an error.
+
+    :param load: imports a file when its code is asked for; it raises errors that name it.
+    """
+    facts = [found for found in index.facts if found is not None]
+    ids, labels = {found.revision for found in facts}, [label for found in facts for label in found.labels]
+    strange = ILLEGAL_IN_IDS.intersection("".join(ids)) or len(ids.union(labels)) < len(facts) + len(labels)
+    if strange or len(facts) < len(index.paths):
+        return None
+    files = [RevisionFile(*pair, load) for pair in zip(index.paths, facts, strict=True)]
+    files.sort(key=attrgetter("path"))
+    try:
+        return build_graph(files, phases, {name: name for name in ids}.__getitem__)
+    except RevisionFileError:
+        return None
 
 
 def _said_names(value: Any) -> Any:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import re
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -100,14 +103,51 @@ class Project:
         return found
 
 
+_NUMBERS = itertools.count(1)
+
+
 def use(url: str, metadata: sa.MetaData, rows: Rows) -> None:
-    """Insert rows and read every table, as code with these models does."""
+    """Insert, update and delete rows and read every table, as code with these models does; a row of each stays.
+
+    A text with ``{n}`` gets another number each time.
+    """
     engine = engine_of(url)
+    for name, values in rows.items():
+        table = metadata.tables[name]
+        with engine.begin() as connection:
+            _insert(connection, table, values)
+            given = {name: value for name, value in _numbered(values).items() if name not in table.primary_key.columns}
+            _check_row(connection, table, _insert(connection, table, values), {})
+            key = _insert(connection, table, values)
+            if given:
+                assert connection.execute(table.update().where(_is(table, key)).values(**given)).rowcount in (0, 1)
+                _check_row(connection, table, key, given)
+            assert connection.execute(table.delete().where(_is(table, key))).rowcount == 1
     with engine.begin() as connection:
-        for name, values in rows.items():
-            connection.execute(metadata.tables[name].insert().values(**values))
         for table in metadata.sorted_tables:
             connection.execute(sa.select(table)).all()
+
+
+def _insert(connection: sa.Connection, table: sa.Table, values: Mapping[str, Any]) -> Any:
+    return connection.execute(table.insert().values(**_numbered(values))).inserted_primary_key
+
+
+def _numbered(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value.replace("{n}", str(next(_NUMBERS))) if isinstance(value, str) else value
+        for name, value in values.items()
+    }
+
+
+def _is(table: sa.Table, key: Any) -> Any:
+    return sa.and_(*(column == value for column, value in zip(table.primary_key.columns, key, strict=True)))
+
+
+def _check_row(connection: sa.Connection, table: sa.Table, key: Any, given: Mapping[str, Any]) -> None:
+    """Read a row as the code does, and find in it what was written."""
+    row = connection.execute(sa.select(table).where(_is(table, key))).one()._mapping
+    written = {name: value for name, value in given.items() if isinstance(value, (str, int, bool))}
+    assert {name: row[table.columns[name]] for name in written} == written
 
 
 def describe(url: str) -> dict[str, Any]:
@@ -155,30 +195,61 @@ def _describe_table(inspector: Any, name: str) -> dict[str, Any]:
 @contextmanager
 def migrated(change: Change, folder: Path, url: str, **settings: Any) -> Iterator[Project]:
     """Give the project with the new models, a database made from the old ones with a row, and the file written."""
-    old = sa.MetaData()
-    change.old(old)
-    engine = engine_of(url)
-    old.create_all(engine)
+    old = make_old(change, url)
     use(url, old, change.old_row)
+    if any(table.schema for table in old.tables.values()):
+        settings = {"MIGRATE_SCHEMAS": "other", **settings}
     project = Project(folder, url, change.new, **settings)
     project.must("migrate", "-m", "change", "--rev-id", "r1", *change.options)
     yield project
+
+
+def make_old(change: Change, url: str) -> sa.MetaData:
+    """Make the tables of the old models; return these."""
+    old = sa.MetaData()
+    change.old(old)
+    with engine_of(url).begin() as connection:
+        for name in {table.schema for table in old.tables.values() if table.schema}:
+            connection.execute(sa.schema.CreateSchema(name))
+        old.create_all(connection)
+    return old
+
+
+NO_SAFE_WAY = {
+    "postgresql": {"change-type"},
+    "mysql": {"change-type", "foreign-key", "check-constraint"},
+    "sqlite": set[str](),
+}
+"""The rules that a written file may break: only a copy of the table does it, which a comment in the file says."""
+
+
+def must_lint(project: Project) -> None:
+    """Assert that the linter finds no error, but where the file itself says that the engine has no other way."""
+    found = json.loads(project.flask("lint", "--format", "json").stdout)["findings"]
+    errors = [item for item in found if item["level"] == "error"]
+    kind = project.engine.dialect.name
+    unsafe = [(item["rule"], item["message"]) for item in errors if item["rule"] not in NO_SAFE_WAY[kind]]
+    assert unsafe == [], f"{unsafe}\n{project.text()}"
+    assert not errors or "# The server copies" in project.text() or "# PostgreSQL writes all" in project.text()
 
 
 def run_through(change: Change, folder: Path, url: str) -> Project:
     """Write the revision and run it phase by phase, up and down, with both codes at work."""
     old = sa.MetaData()
     change.old(old)
-    before = None
     with migrated(change, folder, url) as project:
         before = describe(url)
-        project.must("upgrade", "--phase", "before-deploy")
-        use(url, old, change.old_row)
-        use(url, project.metadata, change.new_row)
-        use(url, old, change.old_row)
-        project.must("upgrade", "--phase", "after-deploy")
-        use(url, project.metadata, change.new_row)
+        must_lint(project)
+        for phase in ("before-deploy", "after-deploy", "final"):
+            project.must("upgrade", "--phase", phase)
+            if phase == "before-deploy":
+                use(url, old, change.old_row)
+                use(url, project.metadata, change.new_row)
+                use(url, old, change.old_row)
+            use(url, project.metadata, change.new_row)
         project.must("check")
+        project.must("downgrade", "--phase", "final", "base")
+        use(url, project.metadata, change.new_row)
         project.must("downgrade", "--phase", "after-deploy", "base")
         use(url, old, change.old_row)
         use(url, project.metadata, change.new_row)
@@ -186,3 +257,22 @@ def run_through(change: Change, folder: Path, url: str) -> Project:
         use(url, old, change.old_row)
         assert describe(url) == before, project.text()
     return project
+
+
+def plain_verdict(change: Change, folder: Path, url: str) -> str:
+    """Return what a plain Flask-Migrate revision of a change does: ``safe``, or who fails."""
+    old = make_old(change, url)
+    use(url, old, change.old_row)
+    settings = {"MIGRATE_SCHEMAS": "other"} if any(table.schema for table in old.tables.values()) else {}
+    project = Project(folder, url, change.new, **settings)
+    with warnings.catch_warnings():
+        # Alembic says of some revisions that they will fail.
+        warnings.simplefilter("ignore", UserWarning)
+        project.must("migrate", "--no-phases", "--rev-id", "r1")
+    if project.flask("upgrade").exit_code:
+        return "the revision"
+    try:
+        use(url, old, change.old_row)
+    except (sa.exc.DBAPIError, AssertionError):
+        return "the old code"
+    return "safe"

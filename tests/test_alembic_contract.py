@@ -23,8 +23,12 @@ from alembic.operations import BatchOperations, Operations
 from alembic.operations.ops import CreateUniqueConstraintOp, DropConstraintOp
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext, MigrationInfo
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
+from alembic.script.revision import Revision as AlembicRevision
+from alembic.script.revision import _revision_illegal_chars
 
+from flask_phased_migrate.index import ILLEGAL_IN_IDS
+from flask_phased_migrate.loader import is_stock
 from flask_phased_migrate.revision_map import KNOWN, fingerprint
 
 
@@ -250,3 +254,19 @@ def test_sqlalchemy_copies_a_column_without_its_table() -> None:
     table = sa.Table("t", sa.MetaData(), sa.Column("n", sa.Integer, nullable=False, server_default="1"))
     found = table.c.n._copy()
     assert (found.name, found.table, found.nullable, found.server_default.arg) == ("n", None, False, "1")
+
+
+def test_a_script_can_be_made_without_its_module() -> None:
+    names = list(inspect.signature(AlembicRevision.__init__).parameters)
+    assert names == ["self", "revision", "down_revision", "dependencies", "branch_labels"]
+    for name in ("doc", "longdoc", "log_entry"):
+        assert isinstance(vars(Script)[name], property)
+    assert "module" not in vars(Script)
+
+
+def test_the_signs_that_an_id_may_not_have() -> None:
+    assert frozenset(_revision_illegal_chars) == ILLEGAL_IN_IDS
+
+
+def test_a_script_directory_loads_its_files_where_we_look_for_it() -> None:
+    assert is_stock(ScriptDirectory)

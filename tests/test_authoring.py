@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import enum
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,8 +11,8 @@ from typing import Any
 import flask_migrate
 import pytest
 import sqlalchemy as sa
-from authoring_scenarios import Change, Project, describe, dispose_engines, engine_of, migrated, run_through
-from support import fresh_database
+from authoring_changes import EMAIL, LOGIN, checked_color, owner, tables
+from authoring_scenarios import Change, Project, describe, dispose_engines, engine_of, migrated
 
 from flask_phased_migrate import commands
 from flask_phased_migrate.authoring import Answers, Question
@@ -26,394 +26,6 @@ def engines() -> Iterator[None]:
     """Close what the test has opened, before its database goes."""
     yield
     dispose_engines()
-
-
-def tables(*columns: Any, **more: Any) -> Any:
-    """Return a model with the table ``account`` of these columns besides its key."""
-
-    def build(metadata: sa.MetaData) -> None:
-        copies = [item() if callable(item) else item._copy() for item in columns]
-        sa.Table("account", metadata, Column("id", Integer, primary_key=True), *copies)
-        for name, parts in more.items():
-            fresh = [item() if callable(item) else item._copy() for item in parts]
-            sa.Table(name, metadata, Column("id", Integer, primary_key=True), *fresh)
-
-    return build
-
-
-def account(**values: Any) -> dict[str, dict[str, Any]]:
-    return {"account": values}
-
-
-LOGIN = Column("login", String(40))
-EMAIL = Column("email", String(80))
-
-
-class Color(enum.Enum):
-    """The values of a column; the database stores the names."""
-
-    red = 1
-    blue = 2
-
-
-def owner(**options: Any) -> Any:
-    return lambda: Column("team_id", Integer, sa.ForeignKey("team.id"), **options)
-
-
-CHANGES = [
-    Change(
-        "new table",
-        tables(LOGIN),
-        tables(LOGIN, team=[LOGIN, owner_of := (lambda: Column("account_id", Integer, sa.ForeignKey("account.id")))]),
-    ),
-    Change("new table with an index", tables(LOGIN), tables(LOGIN, team=[Column("name", String(20), index=True)])),
-    Change("nullable column", tables(LOGIN), tables(LOGIN, EMAIL), account(login="a"), account(email="b")),
-    Change(
-        "column with a server default",
-        tables(LOGIN),
-        tables(LOGIN, Column("age", Integer, nullable=False, server_default="7")),
-        account(login="a"),
-        account(login="b", age=8),
-    ),
-    Change(
-        "column with a computed server default",
-        tables(LOGIN),
-        tables(LOGIN, Column("at", sa.DateTime, nullable=False, server_default=sa.func.current_timestamp())),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "columns with Python defaults",
-        tables(LOGIN),
-        tables(
-            LOGIN,
-            Column("note", String(20), nullable=False, default="it's 100% :x"),
-            Column("on", sa.Boolean, nullable=False, default=False),
-            Column("age", Integer, nullable=False, default=3),
-            Column("price", sa.Numeric(8, 2), nullable=False, default=1.5),
-        ),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "enum column with a default",
-        tables(LOGIN),
-        tables(LOGIN, Column("color", sa.Enum(Color, name="color"), nullable=False, default=Color.blue)),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "column that is filled",
-        tables(LOGIN),
-        tables(LOGIN, Column("email", String(80), nullable=False)),
-        account(login="a"),
-        account(login="b", email="c"),
-        ["--fill", "account.email=lower(login)"],
-    ),
-    Change(
-        "column with a callable default",
-        tables(LOGIN),
-        tables(LOGIN, Column("email", String(80), nullable=False, default=lambda: "x")),
-        account(login="a"),
-        account(login="b"),
-        ["--fill", "account.email='a:b'"],
-    ),
-    Change(
-        "column with a unique constraint",
-        tables(LOGIN),
-        tables(LOGIN, Column("email", String(80), unique=True)),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "column with an index",
-        tables(LOGIN),
-        tables(LOGIN, Column("email", String(80), index=True)),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "column with a foreign key",
-        tables(LOGIN, team=[LOGIN]),
-        tables(LOGIN, owner(), team=[LOGIN]),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "optional", tables(Column("login", String(40), nullable=False)), tables(LOGIN), account(login="a"), account()
-    ),
-    Change(
-        "required",
-        tables(LOGIN),
-        tables(Column("login", String(40), nullable=False)),
-        account(),
-        account(login="b"),
-        ["--fill", "account.login='x'"],
-    ),
-    Change(
-        "required with a default",
-        tables(LOGIN),
-        tables(Column("login", String(40), nullable=False, default="x")),
-        account(),
-        account(),
-    ),
-    Change("longer text", tables(LOGIN), tables(Column("login", String(60))), account(login="a"), account(login="b")),
-    Change("shorter text", tables(LOGIN), tables(Column("login", String(30))), account(login="a"), account(login="b")),
-    Change(
-        "bigger integer",
-        tables(Column("age", Integer)),
-        tables(Column("age", sa.BigInteger)),
-        account(age=1),
-        account(age=2),
-    ),
-    Change(
-        "bigger required integer with a default",
-        tables(Column("age", Integer, nullable=False, server_default="5")),
-        tables(Column("age", sa.BigInteger, nullable=False, server_default="5")),
-        account(),
-        account(age=2),
-    ),
-    Change(
-        "several changes of columns",
-        tables(Column("a", String(10), nullable=False), Column("b", Integer), Column("c", String(30), comment="why")),
-        tables(
-            Column("a", String(20)),
-            Column("b", sa.BigInteger, nullable=False, server_default="4"),
-            Column("c", String(20), nullable=False, server_default="x", comment="why"),
-        ),
-        account(a="x"),
-        account(b=2),
-    ),
-    Change(
-        "foreign key of a renamed column",
-        tables(owner(nullable=False), team=[LOGIN]),
-        tables(lambda: Column("crew_id", Integer, sa.ForeignKey("team.id"), nullable=False), team=[LOGIN]),
-        options=["--rename", "account.team_id=crew_id"],
-    ),
-    Change(
-        "names that need quotes",
-        tables(Column("Order By", String(20))),
-        tables(Column("Group's", String(20), nullable=False)),
-        options=["--rename", "account.Order By=Group's"],
-    ),
-    Change(
-        "default that differs from row to row",
-        tables(LOGIN),
-        tables(LOGIN, Column("number", String(36), nullable=False, server_default=sa.text("gen_random_uuid()"))),
-        account(),
-        account(),
-        (),
-        ["postgresql"],
-    ),
-    Change(
-        "longer text that becomes required",
-        tables(LOGIN),
-        tables(Column("login", sa.Text, nullable=False, default="x")),
-        account(),
-        account(login="b"),
-    ),
-    Change(
-        "server default set",
-        tables(LOGIN),
-        tables(Column("login", String(40), server_default="x")),
-        account(login="a"),
-        account(),
-    ),
-    Change(
-        "server default dropped",
-        tables(Column("login", String(40), server_default="x")),
-        tables(LOGIN),
-        account(),
-        account(login="a"),
-    ),
-    Change("dropped column", tables(LOGIN, EMAIL), tables(LOGIN), account(email="a"), account(login="a")),
-    Change(
-        "dropped required columns",
-        tables(LOGIN, Column("email", String(80), nullable=False), Column("on", sa.Boolean, nullable=False)),
-        tables(LOGIN),
-        account(email="a", on=True),
-        account(login="b"),
-    ),
-    Change(
-        "dropped column with a unique constraint",
-        tables(LOGIN, Column("email", String(80), unique=True)),
-        tables(LOGIN),
-        account(),
-        account(login="b"),
-    ),
-    Change(
-        "dropped column with an index",
-        tables(LOGIN, Column("email", String(80), index=True)),
-        tables(LOGIN),
-        account(email="a"),
-        account(login="b"),
-    ),
-    Change(
-        "dropped column with a foreign key",
-        tables(LOGIN, owner(), team=[LOGIN]),
-        tables(LOGIN, team=[LOGIN]),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "dropped tables",
-        tables(LOGIN, team=[LOGIN, owner_of], seat=[owner(), Column("name", String(20), index=True)]),
-        tables(LOGIN),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "new index",
-        tables(LOGIN),
-        tables(Column("login", String(40), index=True)),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change(
-        "dropped index", tables(Column("login", String(40), index=True)), tables(LOGIN), account(login="a"), account()
-    ),
-    Change(
-        "changed index",
-        tables(LOGIN, EMAIL, lambda: sa.Index("ix_who", "login")),
-        tables(LOGIN, EMAIL, lambda: sa.Index("ix_who", "login", "email")),
-        account(login="a"),
-        account(login="b"),
-    ),
-    Change("unique", tables(LOGIN), tables(Column("login", String(40), unique=True)), account(), account()),
-    Change(
-        "unique index",
-        tables(LOGIN),
-        tables(Column("login", String(40), unique=True, index=True)),
-        account(),
-        account(),
-    ),
-    Change("no more unique", tables(Column("login", String(40), unique=True)), tables(LOGIN), account(), account()),
-    Change(
-        "no more unique index",
-        tables(Column("login", String(40), unique=True, index=True)),
-        tables(LOGIN),
-        account(),
-        account(),
-    ),
-    Change(
-        "foreign key",
-        tables(Column("team_id", Integer), team=[LOGIN]),
-        tables(owner(), team=[LOGIN]),
-        account(),
-        account(),
-    ),
-    Change(
-        "no more foreign key",
-        tables(owner(), team=[LOGIN]),
-        tables(Column("team_id", Integer), team=[LOGIN]),
-        account(),
-        account(team_id=None),
-    ),
-    Change(
-        "check",
-        tables(Column("age", Integer)),
-        tables(Column("age", Integer), lambda: sa.CheckConstraint("age > 0", name="ck_age")),
-        account(age=5),
-        account(age=6),
-    ),
-    Change(
-        "no more check",
-        tables(Column("age", Integer), lambda: sa.CheckConstraint("age > 0", name="ck_age")),
-        tables(Column("age", Integer)),
-        account(age=5),
-        account(age=6),
-    ),
-    Change(
-        "renamed column",
-        tables(LOGIN),
-        tables(Column("name", String(40))),
-        account(login="a"),
-        account(name="b"),
-        ["--rename", "account.login=name"],
-    ),
-    Change(
-        "renamed required column",
-        tables(Column("login", String(40), nullable=False)),
-        tables(Column("name", String(40), nullable=False)),
-        account(login="a"),
-        account(name="b"),
-        ["--rename", "account.login=name"],
-    ),
-    Change(
-        "renamed column with an index",
-        tables(Column("login", String(40), index=True, nullable=False)),
-        tables(Column("name", String(40), index=True, nullable=False, server_default="x")),
-        account(login="a"),
-        account(name="b"),
-        ["--rename", "account.login=name"],
-    ),
-    Change(
-        "not renamed column",
-        tables(LOGIN),
-        tables(Column("name", String(40))),
-        account(login="a"),
-        account(name="b"),
-        ["--rename", "account.login="],
-    ),
-    Change(
-        "renamed table",
-        tables(LOGIN, team=[Column("name", String(20), index=True)]),
-        tables(LOGIN, crew=[Column("name", String(20), index=True)]),
-        {"team": {"name": "a"}},
-        {"crew": {"name": "b"}},
-        ["--rename", "team=crew"],
-        ["postgresql", "mysql"],
-    ),
-    Change(
-        "comment",
-        tables(LOGIN),
-        tables(Column("login", String(40), comment="who")),
-        account(),
-        account(),
-        (),
-        ["postgresql", "mysql"],
-    ),
-    Change(
-        "text to a number",
-        tables(LOGIN),
-        tables(Column("login", Integer)),
-        account(login=None),
-        account(login=None),
-        ["--fill", "account.login="],
-    ),
-    Change(
-        "dropped enum column",
-        tables(LOGIN, Column("color", sa.Enum(Color, name="color"), nullable=False)),
-        tables(LOGIN),
-        account(color=Color.red),
-        account(),
-        (),
-        ["postgresql", "mysql"],
-    ),
-    Change(
-        "enum in two new tables and a column",
-        tables(LOGIN),
-        tables(
-            LOGIN,
-            Column("color", sa.Enum(Color, name="color")),
-            team=[Column("color", sa.Enum(Color, name="color"))],
-            seat=[Column("color", sa.Enum(Color, name="color"))],
-        ),
-        account(),
-        account(color=Color.red),
-    ),
-]
-
-
-@pytest.mark.parametrize(
-    ("change", "kind"), [(change, kind) for change in CHANGES for kind in change.engines], ids=lambda item: str(item)
-)
-def test_both_codes_work_and_every_phase_can_be_undone(change: Change, kind: str, tmp_path: Path) -> None:
-    with fresh_database(kind, tmp_path) as url:
-        try:
-            run_through(change, tmp_path, url)
-        finally:
-            dispose_engines()
 
 
 # -- what the file says ------------------------------------------------------------------------------------
@@ -434,11 +46,12 @@ def test_required_column_is_filled_twice_and_proved_before_it_is_required(postgr
         "upgrade": """\
 op.add_column('account', sa.Column('email', sa.String(length=80), nullable=True))
 with op.get_context().autocommit_block():
-    # 5000 rows at a time, each batch committed.
+    # 100 pages of the table at a time, each batch committed.
     op.execute(
-        "DO $$ BEGIN LOOP UPDATE account SET email = lower(login) WHERE ctid = ANY (ARRAY(SELECT ctid FROM "
-        "account WHERE email IS NULL AND (lower(login)) IS NOT NULL LIMIT 5000)); EXIT WHEN NOT FOUND; "
-        "COMMIT; END LOOP; END $$"
+        "DO $$ BEGIN FOR fill_page IN 0..pg_relation_size('account'::regclass) / "
+        "current_setting('block_size')::integer BY 100 LOOP UPDATE account SET email = lower(login) WHERE "
+        "ctid >= ('(' || fill_page || ',0)')::tid AND ctid < ('(' || fill_page + 100 || ',0)')::tid AND email"
+        " IS NULL; COMMIT; END LOOP; END $$"
     )""",
         "upgrade_after_deploy": """\
 with op.get_context().autocommit_block():
@@ -566,6 +179,154 @@ def test_renamed_column_has_what_either_code_wrote(database_url: str, tmp_path: 
         rows = connection.execute(sa.text("SELECT id, login, name FROM account ORDER BY id")).all()
 
     assert [tuple(row) for row in rows] == [(1, "changed", "changed"), (2, "changed", "changed"), (3, None, None)]
+
+
+def test_every_row_of_many_batches_is_filled(database_url: str, tmp_path: Path) -> None:
+    new = tables(LOGIN, Column("size", Integer, nullable=False))
+    options = ["--fill", "account.size=length(login)"]
+    project = write(tables(LOGIN), new, tmp_path, database_url, *options)
+    with project.engine.begin() as connection:
+        # Of MariaDB's batches of 5000 the keys leave out some, of PostgreSQL's 100 pages these rows fill 300.
+        rows = [{"id": 3 * number + 2, "login": "x" * 40} for number in range(12_001)]
+        connection.execute(sa.text("INSERT INTO account (id, login) VALUES (:id, :login)"), rows)
+
+    project.must("upgrade", "--phase", "before-deploy")
+
+    with project.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT count(*) FROM account WHERE size = 40")) == 12_001
+
+
+def test_values_of_a_partitioned_table_are_not_written_over(postgresql_url: str, tmp_path: Path) -> None:
+    project = Project(tmp_path, postgresql_url, tables(Column("login", String(40), nullable=False)))
+    with project.engine.begin() as connection:
+        for statement in (
+            "CREATE TABLE account (id serial PRIMARY KEY, login varchar(40)) PARTITION BY RANGE (id)",
+            "CREATE TABLE account_1 PARTITION OF account FOR VALUES FROM (1) TO (3)",
+            "CREATE TABLE account_2 PARTITION OF account FOR VALUES FROM (3) TO (5)",
+            "INSERT INTO account (login) VALUES ('a'), (NULL), (NULL), ('d')",
+        ):
+            connection.execute(sa.text(statement))
+    project.must("migrate", "--rev-id", "r1", "--fill", "account.login='x'")
+
+    project.must("upgrade", "--phase", "before-deploy")
+
+    with project.engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT login FROM account ORDER BY id")).scalars().all()
+    assert rows == ["a", "x", "x", "d"]
+
+
+def test_text_that_is_too_long_stops_the_shorter_type_and_is_not_cut(postgresql_url: str, tmp_path: Path) -> None:
+    project = write(tables(LOGIN), tables(Column("login", String(30))), tmp_path, postgresql_url)
+    with project.engine.begin() as connection:
+        connection.execute(sa.text("INSERT INTO account (login) VALUES (:text)"), {"text": "x" * 40})
+    project.must("upgrade", "--phase", "before-deploy")
+
+    ended = project.flask("upgrade", "--phase", "after-deploy")
+
+    assert ended.exit_code == 1
+    assert "value too long for type character varying(30)" in ended.stderr
+    with project.engine.connect() as connection:
+        assert connection.scalar(sa.text("SELECT login FROM account")) == "x" * 40
+
+
+def test_old_column_of_another_type_goes_in_the_last_phase(postgresql_url: str, tmp_path: Path) -> None:
+    old, new = tables(Column("age", Integer)), tables(Column("age", sa.BigInteger))
+
+    project = write(old, new, tmp_path, postgresql_url)
+
+    bodies = project.bodies()
+    assert bodies["upgrade_final"] == 'op.execute("ALTER TABLE account DROP COLUMN IF EXISTS age_old")'
+    assert "upgrade_after_deploy" not in bodies
+
+
+def test_old_column_goes_after_the_deploy_where_that_is_the_last_phase(postgresql_url: str, tmp_path: Path) -> None:
+    old, new = tables(Column("age", Integer), LOGIN), tables(Column("age", sa.BigInteger))
+    settings = {"MIGRATE_PHASES": "before after"}
+
+    project = write(old, new, tmp_path, postgresql_url, **settings)
+
+    assert project.bodies()["upgrade_after"].splitlines() == [
+        "op.drop_column('account', 'login')",
+        'op.execute("ALTER TABLE account DROP COLUMN IF EXISTS age_old")',
+    ]
+    project.must("upgrade")
+    project.must("check")
+
+
+def test_key_that_differs_is_said_and_not_passed_over(database_url: str, tmp_path: Path) -> None:
+    def new(metadata: sa.MetaData) -> None:
+        team = Column("team", Integer, primary_key=True, autoincrement=False)
+        sa.Table("account", metadata, Column("id", Integer, primary_key=True), team)
+
+    project = Project(tmp_path, database_url, new)
+    tables(Column("team", Integer, nullable=False))(old := sa.MetaData())
+    old.create_all(project.engine)
+
+    ended = project.flask("migrate")
+
+    assert (
+        "Not compared: the primary key of account is (id) in the database and (id, team) in the models. Write that "
+        "revision by hand: flask db revision\n" in ended.stderr
+    )
+
+
+def test_values_that_a_type_has_too_many_are_said(postgresql_url: str, tmp_path: Path) -> None:
+    tables(Column("color", sa.Enum("red", "blue", name="color")))(old := sa.MetaData())
+    project = Project(tmp_path, postgresql_url, tables(Column("color", sa.Enum("red", name="color"))))
+    old.create_all(project.engine)
+
+    ended = project.flask("migrate")
+
+    assert "Not compared: the type color has 'blue', which the models have not." in ended.stderr
+
+
+def test_check_shows_other_values_of_a_check(database_url: str, tmp_path: Path) -> None:
+    tables(Column("color", checked_color("red", "blue")))(old := sa.MetaData())
+    project = Project(tmp_path, database_url, tables(Column("color", checked_color("red", "green"))))
+    old.create_all(project.engine)
+
+    ended = project.flask("check")
+
+    assert ended.exit_code == 1
+    assert "('modify_check', 'account.color', " in ended.stderr
+
+
+def test_check_gives_json_for_machines(sqlite_url: str, tmp_path: Path) -> None:
+    tables(LOGIN, EMAIL, team=[LOGIN])(old := sa.MetaData())
+    new = tables(Column("login", String(50), nullable=False, index=True), seat=[LOGIN])
+    project = Project(tmp_path, sqlite_url, new)
+    old.create_all(project.engine)
+
+    ended = project.flask("check", "--json")
+
+    found = json.loads(ended.stdout)
+    assert (ended.exit_code, found["schema"]) == (1, 1)
+    assert sorted((item["change"], item["table"], item["name"]) for item in found["differences"]) == [
+        ("add_index", "account", "ix_account_login"),
+        ("add_table", "seat", None),
+        ("modify_nullable", "account", "login"),
+        ("modify_type", "account", "login"),
+        ("remove_column", "account", "email"),
+        ("remove_table", "team", None),
+    ]
+    texts = [item["text"] for item in found["differences"] if item["change"].startswith("modify")]
+    assert sorted(texts) == [
+        "modify_nullable account.login: True to False",
+        "modify_type account.login: VARCHAR(40) to VARCHAR(50)",
+    ]
+    database = sa.make_url(sqlite_url).database
+    assert found["compared"] == [{"bind": "default", "database": f"sqlite {database}", "tables": 2}]
+    assert ended.stderr.endswith("Error: The models and the database differ. Type: flask db migrate\n")
+
+
+def test_check_gives_json_where_nothing_differs(database_url: str, tmp_path: Path) -> None:
+    tables(LOGIN)(old := sa.MetaData())
+    project = Project(tmp_path, database_url, tables(LOGIN))
+    old.create_all(project.engine)
+
+    ended = project.flask("check", "--json")
+
+    assert (ended.exit_code, json.loads(ended.stdout)["differences"]) == (0, [])
 
 
 # -- questions ---------------------------------------------------------------------------------------------

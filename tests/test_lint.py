@@ -400,7 +400,7 @@ def test_sarif_has_rules_places_and_what_is_suppressed(shop: Site) -> None:
         {"startLine": 17},
     ]
     assert [item.get("suppressions") for item in one["results"]] == [
-        None,
+        [],
         [{"kind": "inSource", "justification": "orders has 200 rows"}],
     ]
 
@@ -558,3 +558,50 @@ def test_an_sql_file_is_looked_at_statement_by_statement(project: NewSite) -> No
     site.revision("3", "2", text.format(name="program.py"))
     site.revision("4", "3", text.format(name="missing.sql"))
     assert found(site) == [("1", "error", "create-index"), ("3", "warning", "opaque"), ("4", "warning", "opaque")]
+
+
+def test_a_path_with_blanks_is_a_uri_in_sarif(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flask_phased_migrate.cli.linting import as_sarif
+    from flask_phased_migrate.lint import Finding, LintReport
+
+    monkeypatch.chdir(Path(__file__).parent)
+    path = str(Path.cwd() / "my app" / "1.py")
+    finding = Finding("create-index", "info", "default", "1", None, path, None, None, "why")
+    data = as_sarif(LintReport((finding,)))
+    assert data["runs"][0]["results"] == [
+        {
+            "ruleId": "create-index",
+            "level": "note",
+            "message": {"text": "why"},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": "my%20app/1.py"}}}],
+            "properties": {"bind": "default", "revision": "1", "phase": None, "direction": "upgrade"},
+            "suppressions": [],
+        }
+    ]
+    assert (data["version"], sorted(data)) == ("2.1.0", ["$schema", "runs", "version"])
+    driver = data["runs"][0]["tool"]["driver"]
+    assert (driver["name"], [sorted(rule) for rule in driver["rules"]]) == (
+        "flask-phased-migrate",
+        [["id", "shortDescription"]],
+    )
+
+
+def test_several_heads_are_looked_at_together_and_one_by_one(project: NewSite) -> None:
+    site = project(NOWHERE)
+    site.revision("1", None, TABLE)
+    site.revision("2", "1", INDEX, labels="left")
+    site.revision("3", "1", INDEX.replace("ix_email", "ix_other"))
+    both = {("2", "error", "create-index"), ("3", "error", "create-index")}
+    for range_ in ("1:head", "1:heads", "base:heads", ":"):
+        assert set(found(site, range_)) == both
+    assert found(site, "1:left@head") == [("2", "error", "create-index")]
+    assert found(site, "2:3") == [("3", "error", "create-index")]
+    assert found(site, "2:1") == []
+
+
+def test_a_column_that_becomes_an_identity_loses_no_default() -> None:
+    work = lambda: op.alter_column("orders", "id", server_default=sa.Identity())  # noqa: E731
+    assert look(work) == ()
+    assert [item.rule for item in look(lambda: op.alter_column("orders", "id", server_default=None))] == [
+        "change-default"
+    ]

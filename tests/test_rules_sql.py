@@ -335,6 +335,63 @@ def test_a_new_enum_value_is_used_only_when_it_is_committed(text: str) -> None:
     assert_safe(apart, "enum-value")
 
 
+def test_a_new_table_locks_those_that_its_foreign_keys_refer_to() -> None:
+    made = "CREATE TABLE lines (id bigint PRIMARY KEY, order_id bigint REFERENCES orders (id))"
+    found = assert_unsafe(
+        sql(made, "INSERT INTO lines SELECT id, id FROM orders"), "scan-under-lock", "SHARE ROW EXCLUSIVE on orders"
+    )
+    assert found.statement == "INSERT INTO lines SELECT id, id FROM orders"
+    assert_safe(sql(made, "INSERT INTO lines VALUES (1, 1)"))
+
+
+def test_what_was_locked_before_a_program_ran_is_free_behind_it() -> None:
+    def work() -> None:
+        op.add_column("orders", A("n", sa.Integer()))
+        with assured("opaque", reason="a test"):
+            op.execute_script("scripts/fill.py")
+        op.execute("UPDATE orders SET n = 1")
+
+    assert "scan-under-lock" not in {item.rule for item in look(work)}
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_two_tables_may_change_places(dialect: str) -> None:
+    swap = sql("ALTER TABLE orders RENAME TO old_orders", "ALTER TABLE new_orders RENAME TO orders")
+    assert_safe(swap, dialect=dialect)
+    assert_unsafe(sql("ALTER TABLE orders RENAME TO old_orders"), "rename-table", dialect=dialect)
+
+
+def test_two_columns_may_change_places() -> None:
+    swap = ("ALTER TABLE orders ADD new_n bigint", "ALTER TABLE orders RENAME COLUMN n TO old_n",
+            "ALTER TABLE orders RENAME COLUMN new_n TO n")  # fmt: skip
+    assert_safe(sql(*swap))
+    assert_unsafe(sql(*swap[:2]), "rename-column", "orders.n")
+
+
+def test_a_default_may_come_behind_not_null() -> None:
+    required = ("ALTER TABLE orders ADD n int", "ALTER TABLE orders ALTER n SET NOT NULL")
+    assert_safe(sql(*required, "ALTER TABLE orders ALTER n SET DEFAULT 5"), "set-not-null", dialect="sqlite")
+    assert_unsafe(sql(*required), "set-not-null", "orders.n", dialect="sqlite")
+
+
+def test_sqlite_does_not_drop_a_column_that_an_index_has() -> None:
+    drop = sql("ALTER TABLE orders DROP COLUMN a")
+    indexed = Facts(indexes={("orders", "ix"): ("a",)})
+    options: dict[str, Any] = {"dialect": "sqlite", "phase": LATE}
+    assert_unsafe(drop, "cannot-alter", "orders.a", "ix", facts=indexed, **options)
+    assert_unsafe(drop, "cannot-alter", "3.35", version=(3, 34, 1), **options)
+    assert_safe(drop, **options)
+    assert_safe(sql("DROP INDEX ix", "ALTER TABLE orders DROP COLUMN a"), facts=indexed, **options)
+
+
+def test_sqlite_itself_refuses_to_drop_a_column_that_an_index_has() -> None:
+    with sa.create_engine("sqlite://").connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE orders (id INTEGER PRIMARY KEY, a INT)")
+        connection.exec_driver_sql("CREATE INDEX ix ON orders (a)")
+        with pytest.raises(sa.exc.OperationalError, match="error in index ix after drop column"):
+            connection.exec_driver_sql("ALTER TABLE orders DROP COLUMN a")
+
+
 # -- what is sent to the bind -----------------------------------------------------------------------------
 
 
@@ -417,6 +474,15 @@ EMAIL = [Column("email", "VARCHAR(120)")]
 def test_a_change_of_type_breaks_statements_that_are_kept(driver: str, level: str | None) -> None:
     found = look(sql(LONGER), facts=known(orders=EMAIL), driver=driver)
     assert [item.level for item in found if item.rule == "cached-plan"] == ([level] if level else [])
+
+
+def test_two_columns_of_other_types_that_change_places_break_kept_statements() -> None:
+    swap = ("ALTER TABLE orders RENAME COLUMN n TO old_n", "ALTER TABLE orders RENAME COLUMN new_n TO n")
+    both = {name: Column(name, type_) for name, type_ in (("n", "INTEGER"), ("new_n", "BIGINT"))}
+    options: dict[str, Any] = {"driver": "psycopg", "facts": known(orders=list(both.values()))}
+    assert_unsafe(sql(*swap), "cached-plan", "orders.n", level="warning", **options)
+    options["facts"] = known(orders=[both["n"], Column("new_n", "INT")])
+    assert_safe(sql(*swap), **options)
 
 
 def test_a_column_that_is_new_is_in_no_kept_statement() -> None:
@@ -536,6 +602,12 @@ def test_the_new_code_serves_while_what_came_after_the_deploy_is_undone() -> Non
     assert undone(sql("ALTER TABLE orders DROP COLUMN a"), LATE, models=models) == [("error", "drop-column")]
     assert undone(sql("ALTER TABLE orders DROP COLUMN a"), EARLY, models=models) == []
     assert undone(sql("ALTER TABLE orders DROP COLUMN b"), LATE, models=models) == []
+
+
+def test_what_has_no_other_way_back_is_left_alone() -> None:
+    assert undone(sql("ALTER TABLE orders ALTER a TYPE varchar(10)")) == []
+    assert undone(sql("ALTER TABLE orders ADD CONSTRAINT c CHECK (a > 0)"), dialect="mariadb") == []
+    assert undone(sql("ALTER TABLE orders ADD CONSTRAINT c CHECK (a > 0)")) == [("error", "check-constraint")]
 
 
 def test_nobody_uses_what_is_undone_with_the_old_code_back() -> None:

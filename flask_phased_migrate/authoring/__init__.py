@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from alembic.operations import ops
 
 from ..phases import Phases
+from .differences import Difference, read_differences
 from .engine import unnamed_uniques
-from .enums import enum_changes
-from .script import After, Before, Pieces
+from .enums import check_changes, enum_changes, model_values, value_checks
+from .script import After, Before, Final, Part
 from .split import split
 from .values import Answers, Facts, Name, Question, Questioner
 
 __all__ = [
     "Answers",
+    "Difference",
     "Facts",
     "Name",
     "Question",
     "Questioner",
+    "check_changes",
     "enum_changes",
+    "model_values",
     "phase_token",
+    "read_differences",
     "split_script",
     "unnamed_uniques",
+    "value_checks",
 ]
 
 
@@ -46,19 +53,23 @@ def split_script(script: Any, phases: Phases, facts: Facts, answers: Answers) ->
     answers.refuse_unanswered()
     script.upgrade_ops_list[-1:] = [
         ops.UpgradeOps(found, upgrade_token=phase_token(upgrade.upgrade_token, phases, phase))
-        for phase, found in _by_phase(phases, pieces, pieces.upgrade).items()
+        for phase, found in _by_phase(phases, pieces.upgrade, (Before, After, Final)).items()
     ]
     script.downgrade_ops_list[-1:] = [
         ops.DowngradeOps(found, downgrade_token=phase_token(downgrade.downgrade_token, phases, phase))
-        for phase, found in _by_phase(phases, pieces, pieces.downgrade).items()
+        for phase, found in _by_phase(phases, pieces.downgrade, (Final, After, Before)).items()
     ]
     return tuple(pieces.notes)
 
 
-def _by_phase(phases: Phases, pieces: Pieces, operations: Any) -> dict[str, list[Any]]:
-    """Return the operations by phase: the last that the old code sees, and the one behind it. The others are empty."""
-    del pieces
+def _by_phase(phases: Phases, operations: Any, parts: Sequence[type[Part]]) -> dict[str, list[Any]]:
+    """Return the operations by phase: the last that the old code sees, the one behind it, the last.
+
+    :param parts: in the order in which they run where two of them fall into one phase.
+    """
+    later = phases.after(phases.boundary)
+    homes: dict[type[Part], str] = {Before: phases.boundary, After: later[0], Final: later[-1]}
     found: dict[str, list[Any]] = {phase: [] for phase in phases.names}
-    found[phases.boundary] = operations(Before)
-    found[phases.after(phases.boundary)[0]] = operations(After)
+    for part in parts:
+        found[homes[part]] += operations(part)
     return found

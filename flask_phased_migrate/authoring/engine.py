@@ -14,11 +14,12 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
 from .script import table_of
-from .statements import Autocommit, Batch, Remark, Sql, compile_operation
+from .statements import Autocommit, Batch, Remark, Sql, compile_operation, quote_names, text_literal
 from .values import Facts, Name
 
 Cost = Literal["instant", "online", "copy"]
 ROWS_A_BATCH = 5000
+PAGES_A_BATCH = 100
 LONGEST_NAME = 60
 """Of PostgreSQL's 63 bytes and MySQL's 64 characters."""
 
@@ -42,11 +43,10 @@ class Engine:
     def __init__(self, facts: Facts) -> None:
         self.facts = facts
         self.name = facts.engine
-        self._quote = facts.dialect.identifier_preparer.quote
 
     def quote(self, *names: str | None) -> str:
         """Return names as SQL, with dots between those that are not None."""
-        return ".".join(self._quote(name) for name in names if name is not None)
+        return quote_names(self.facts.dialect, *names)
 
     # -- tables and columns -----------------------------------------------------------------------
 
@@ -88,9 +88,14 @@ class Engine:
         existing = {"existing_type": column.type, "existing_nullable": bool(column.nullable)}
         if column.server_default is not None:
             existing["existing_server_default"] = column.server_default
-        if self.name == "mysql" and column.comment and "modify_comment" not in change:
+        if self.name == "mysql":
+            if (table, name) in self.facts.json_columns:
+                existing["existing_type"] = sa.JSON()
             # MODIFY forgets what it does not repeat.
-            existing["existing_comment"] = column.comment
+            if column.comment and "modify_comment" not in change:
+                existing["existing_comment"] = column.comment
+            if column.autoincrement is True:
+                existing["autoincrement"] = True
         if "modify_nullable" in change:
             existing.pop("existing_nullable")
         if "modify_server_default" in change:
@@ -112,23 +117,66 @@ class Engine:
         return [Autocommit([Sql(f"UPDATE {self.quote(*table)} SET {name} = {value} WHERE {name} IS NULL")])]
 
     def fill(self, table: Name, column: str, value: str, where: str | None = None) -> list[MigrateOperation]:
-        """Return an update of the rows without a value, in pieces where the engine can commit between them.
+        """Return an update of the rows without a value, in batches where the engine can commit between them.
+
+        Each batch asks again which rows have none: what the code has written meanwhile stays.
 
         :param value: SQL, of columns of the same row say.
         :param where: which rows; those without a value otherwise.
         """
         target, name = self.quote(*table), self.quote(column)
         rows = where or f"{name} IS NULL"
-        if self.name != "postgresql":
-            return [Autocommit([Sql(f"UPDATE {target} SET {name} = {value} WHERE {rows}")])]
-        # A row whose new value is NULL would be found again for ever.
-        wanted = rows if where else f"{rows} AND ({value}) IS NOT NULL"
-        chosen = f"SELECT ctid FROM {target} WHERE {wanted} LIMIT {ROWS_A_BATCH}"
-        loop = (
-            f"DO $$ BEGIN LOOP UPDATE {target} SET {name} = {value} WHERE ctid = ANY (ARRAY({chosen})); "
-            "EXIT WHEN NOT FOUND; COMMIT; END LOOP; END $$"
+        update = f"UPDATE {target} SET {name} = {value} WHERE"
+        if self.name == "postgresql":
+            return [Autocommit(self._fill_postgresql(table, update, rows))]
+        if self.name == "mysql" and self.facts.keys.get(table):
+            return [Autocommit(self._fill_mysql(table, update, rows))]
+        return [Autocommit([Sql(f"{update} {rows}")])]
+
+    def _fill_postgresql(self, table: Name, update: str, rows: str) -> list[MigrateOperation]:
+        """Return a loop over a table's pages; over what is left of a partitioned table, which has no pages itself."""
+        target = self.quote(*table)
+        if table in self.facts.partitioned:
+            batch = f"SELECT tableoid, ctid FROM {target} WHERE {rows} LIMIT {ROWS_A_BATCH}"
+            loop = f"LOOP {update} (tableoid, ctid) IN ({batch}) AND {rows}; EXIT WHEN NOT FOUND; COMMIT; END LOOP"
+            return [Remark(f"{ROWS_A_BATCH} rows at a time, each batch committed."), Sql(f"DO $$ BEGIN {loop}; END $$")]
+        size = f"pg_relation_size({text_literal(target)}::regclass) / current_setting('block_size')::integer"
+        first, behind = "('(' || fill_page || ',0)')::tid", f"('(' || fill_page + {PAGES_A_BATCH} || ',0)')::tid"
+        return [
+            Remark(f"{PAGES_A_BATCH} pages of the table at a time, each batch committed."),
+            Sql(
+                f"DO $$ BEGIN FOR fill_page IN 0..{size} BY {PAGES_A_BATCH} LOOP "
+                f"{update} ctid >= {first} AND ctid < {behind} AND {rows}; COMMIT; END LOOP; END $$"
+            ),
+        ]
+
+    def _fill_mysql(self, table: Name, update: str, rows: str) -> list[MigrateOperation]:
+        """Return a loop over ranges of the primary key's first column.
+
+        MariaDB runs it as it is; MySQL has loops in procedures only.
+        """
+        key, type_ = self.facts.keys[table]
+        target, name = self.quote(*table), self.quote(key)
+        is_mariadb = bool(getattr(self.facts.dialect, "is_mariadb", False))
+        kind = f"TYPE OF {target}.{name}" if is_mariadb else type_
+        batch = f"SELECT {name} FROM {target} WHERE {name} >= fill_first ORDER BY {name} LIMIT {ROWS_A_BATCH}"
+        body = (
+            f"DECLARE fill_first, fill_last {kind}; SELECT min({name}) INTO fill_first FROM {target}; "
+            f"WHILE fill_first IS NOT NULL DO SELECT max({name}) INTO fill_last FROM ({batch}) AS batch; "
+            f"{update} {name} BETWEEN fill_first AND fill_last AND ({rows}); COMMIT; "
+            f"SELECT min({name}) INTO fill_first FROM {target} WHERE {name} > fill_last; END WHILE; END"
         )
-        return [Autocommit([Remark(f"{ROWS_A_BATCH} rows at a time, each batch committed."), Sql(loop)])]
+        remark = Remark(f"{ROWS_A_BATCH} rows at a time, each batch committed.")
+        if is_mariadb:
+            return [remark, Sql(f"BEGIN NOT ATOMIC {body}")]
+        procedure = self.quote(table[0], short(f"fill_{table[1]}"))
+        return [
+            remark,
+            Sql(f"DROP PROCEDURE IF EXISTS {procedure}"),
+            Sql(f"CREATE PROCEDURE {procedure}() BEGIN {body}"),
+            Sql(f"CALL {procedure}()"),
+            Sql(f"DROP PROCEDURE {procedure}"),
+        ]
 
     # -- not null ----------------------------------------------------------------------------------
 
@@ -148,7 +196,7 @@ class Engine:
         """Return how a column loses its NOT NULL."""
         return self.alter_column(table, column.name, column, "online", modify_nullable=True)
 
-    def checked(self, table: Name, name: str, definition: str) -> list[MigrateOperation]:
+    def checked(self, table: Name, name: str, definition: str) -> list[Autocommit]:
         """Return a constraint of PostgreSQL that is added without a scan and then validated beside reads and writes."""
         target = self.quote(*table)
         add = f"ALTER TABLE {target} ADD CONSTRAINT {self.quote(name)} {definition} NOT VALID"

@@ -1,14 +1,15 @@
-"""PostgreSQL's types of values: what the models have and the database has not."""
+"""Lists of values, as types of PostgreSQL and as checks: what the models have and the database has not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from alembic.autogenerate import renderers
-from alembic.operations import MigrateOperation
+from alembic.operations import MigrateOperation, ops
 
-from .statements import Autocommit, Sql, Written, render_lines
+from .statements import Autocommit, Batch, Sql, Written, quote_names, render_lines, text_literal
 from .types import enum_name, model_enums
 from .values import Name, dotted
 
@@ -38,11 +39,6 @@ def _render(context: Any, operation: AlterEnum) -> list[str]:
     return render_lines(context, [Autocommit(operation.statements())])
 
 
-def text_literal(value: str) -> str:
-    """Return a text as SQL."""
-    return "'" + value.replace("'", "''") + "'"
-
-
 def enum_changes(metadata: Iterable[Any], existing: Mapping[Name, tuple[str, ...]], dialect: Any) -> list[AlterEnum]:
     """Return an operation for each type of the database that lacks values of the models' type of that name."""
     found = {}
@@ -50,9 +46,13 @@ def enum_changes(metadata: Iterable[Any], existing: Mapping[Name, tuple[str, ...
         name = enum_name(item)
         added = _added(existing.get(name, ()), item.enums)
         if name in existing and added:
-            quote = dialect.identifier_preparer.quote
-            found[name] = AlterEnum(name, added, ".".join(quote(word) for word in name if word is not None))
+            found[name] = AlterEnum(name, added, quote_names(dialect, *name))
     return list(found.values())
+
+
+def model_values(metadata: Iterable[Any]) -> dict[Name, tuple[str, ...]]:
+    """Return the values of each type that the models have."""
+    return {enum_name(item): tuple(item.enums) for one in metadata for item in model_enums(one)}
 
 
 def _added(existing: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, str]]:
@@ -64,3 +64,79 @@ def _added(existing: Sequence[str], wanted: Sequence[str]) -> list[tuple[str, st
                 place = f" BEFORE {text_literal(existing[0])}"
             added.append((value, place))
     return added
+
+
+def value_checks(table: Any) -> list[sa.CheckConstraint]:
+    """Return the named checks of a table that are lists of values: those of ``sa.Enum(create_constraint=True)``."""
+    names = {
+        str(column.type.name): column
+        for column in table.columns
+        if isinstance(column.type, sa.Enum) and column.type.create_constraint and column.type.name
+    }
+    return [item for item in table.constraints if isinstance(item, sa.CheckConstraint) and str(item.name) in names]
+
+
+def value_check(check: sa.CheckConstraint, dialect: Any) -> ops.CreateCheckConstraintOp:
+    """Return how a check of the models is added, as text: its column may be one that is not there yet."""
+    table: Any = check.table
+    return ops.CreateCheckConstraintOp(str(check.name), table.name, _text(check, dialect), schema=table.schema)
+
+
+def _text(check: sa.CheckConstraint, dialect: Any) -> str:
+    options = {"literal_binds": True, "include_table": False}
+    return str(check.sqltext.compile(dialect=dialect, compile_kwargs=options))
+
+
+class AlterCheck(Written):
+    """A check whose list of values is another one now."""
+
+    def __init__(self, table: Name, name: str, old: str, new: str) -> None:
+        self.schema, self.table_name = table
+        self.name = name
+        self.old = old
+        self.new = new
+
+    def to_diff_tuple(self) -> tuple[Any, ...]:
+        """Return what ``flask db check`` shows."""
+        return ("modify_check", dotted((self.schema, self.table_name), self.name), self.old, self.new)
+
+    def operations(self) -> tuple[ops.DropConstraintOp, ops.CreateCheckConstraintOp]:
+        """Return how the old check goes, and how the new one is added."""
+        drop = ops.DropConstraintOp(self.name, self.table_name, "check", schema=self.schema)
+        return drop, self.create(self.new)
+
+    def create(self, text: str) -> ops.CreateCheckConstraintOp:
+        """Return how a check of this name is added."""
+        return ops.CreateCheckConstraintOp(self.name, self.table_name, sa.text(text), schema=self.schema)
+
+
+@renderers.dispatch_for(AlterCheck)
+def _render_check(context: Any, operation: AlterCheck) -> list[str]:
+    """Render the classic form; the other is made of other operations."""
+    found: list[MigrateOperation] = list(operation.operations())
+    if context.opts.get("render_as_batch"):
+        found = [Batch(operation.table_name, operation.schema, found)]
+    return render_lines(context, found)
+
+
+def check_changes(
+    metadata: Iterable[Any], existing: Mapping[Name, Mapping[str, str]], dialect: Any
+) -> list[AlterCheck]:
+    """Return an operation for each check of the database that lists other values than the models' of that name."""
+    found = []
+    for table in (table for one in metadata for table in one.tables.values()):
+        for check in value_checks(table):
+            name, old = str(check.name), existing.get((table.schema, table.name), {}).get(str(check.name))
+            new = _text(check, dialect)
+            if old is not None and _values_in(old, dialect) != _values_in(new, dialect):
+                found.append(AlterCheck((table.schema, table.name), name, old, new))
+    return found
+
+
+def _values_in(text: str, dialect: Any) -> frozenset[str]:
+    """Return the text literals of an SQL expression."""
+    import sqlglot
+
+    reads = {"postgresql": "postgres", "mariadb": "mysql"}.get(dialect.name, dialect.name)
+    parsed = sqlglot.parse_one(text, read=reads)
+    return frozenset(item.this for item in parsed.find_all(sqlglot.exp.Literal) if item.is_string)

@@ -24,6 +24,7 @@ class Before(IntEnum):
     DROP_CONSTRAINTS = 15
     TABLES = 30
     TABLE_INDEXES = 31
+    TABLE_KEYS = 32
     COLUMNS = 40
     ALTER = 50
     SYNC = 60
@@ -52,11 +53,20 @@ class After(IntEnum):
     DROP_TYPES = 80
 
 
+class Final(IntEnum):
+    """The order within the last phase: what after-deploy has left for a way back."""
+
+    DROP_COLUMNS = 10
+
+
+Part = Before | After | Final
+
+
 @dataclass(frozen=True)
 class Piece:
     """Some operations that belong together, and what undoes them."""
 
-    rank: Before | After
+    rank: Part
     up: tuple[MigrateOperation, ...]
     down: tuple[MigrateOperation, ...]
 
@@ -68,9 +78,7 @@ class Pieces:
     found: list[Piece] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-    def add(
-        self, rank: Before | After, up: Sequence[MigrateOperation] = (), down: Sequence[MigrateOperation] = ()
-    ) -> None:
+    def add(self, rank: Part, up: Sequence[MigrateOperation] = (), down: Sequence[MigrateOperation] = ()) -> None:
         """Add a piece."""
         self.found.append(Piece(rank, tuple(up), tuple(down)))
 
@@ -79,15 +87,15 @@ class Pieces:
         if text not in self.notes:
             self.notes.append(text)
 
-    def upgrade(self, part: type[Before] | type[After]) -> list[MigrateOperation]:
+    def upgrade(self, part: type[Part]) -> list[MigrateOperation]:
         """Return the operations of one part, in order."""
         return _joined(operation for piece in self._sorted(part) for operation in piece.up)
 
-    def downgrade(self, part: type[Before] | type[After]) -> list[MigrateOperation]:
+    def downgrade(self, part: type[Part]) -> list[MigrateOperation]:
         """Return the operations that undo one part, in order."""
         return _joined(operation for piece in reversed(self._sorted(part)) for operation in piece.down)
 
-    def _sorted(self, part: type[Before] | type[After]) -> list[Piece]:
+    def _sorted(self, part: type[Part]) -> list[Piece]:
         return sorted((piece for piece in self.found if isinstance(piece.rank, part)), key=lambda piece: piece.rank)
 
 
@@ -146,4 +154,4 @@ def table_of(operation: Any) -> Name:
     return (operation.schema if hasattr(operation, "schema") else operation.kw.get("source_schema"), str(name))
 
 
-__all__ = ["After", "Before", "Piece", "Pieces", "Sql", "flatten", "table_of"]
+__all__ = ["After", "Before", "Final", "Part", "Piece", "Pieces", "Sql", "flatten", "table_of"]

@@ -50,6 +50,15 @@ class Autocommit(Written):
         self.operations = list(operations)
 
 
+class Assured(Written):
+    """Operations that a rule of the linter would report, with the reason why they do no harm here."""
+
+    def __init__(self, rule: str, reason: str, operations: Sequence[MigrateOperation]) -> None:
+        self.rule = rule
+        self.reason = reason
+        self.operations = list(operations)
+
+
 class Batch(Written):
     """Operations on one table that SQLite can only do by copying it.
 
@@ -85,7 +94,7 @@ def _render_sql(_context: Any, operation: Sql) -> list[str]:
 
 def escape_colons(text: str) -> str:
     """Return SQL in which no colon begins a bound parameter of SQLAlchemy's ``text()``, which ``op.execute`` makes."""
-    return re.sub(r"(?<![:\w\\]):(?=\w+(?!:))", r"\\:", text)
+    return re.sub(r"(?<![:\w$\\]):(?=[\w$]+(?![:\w$]))", r"\\:", text)
 
 
 def quoted(text: str) -> str:
@@ -98,6 +107,13 @@ def quoted(text: str) -> str:
 @renderers.dispatch_for(Autocommit)
 def _render_autocommit(context: Any, operation: Autocommit) -> list[str]:
     return ["with op.get_context().autocommit_block():", *render_lines(context, operation.operations), ""]
+
+
+@renderers.dispatch_for(Assured)
+def _render_assured(context: Any, operation: Assured) -> list[str]:
+    context.imports.add("from flask_phased_migrate import assured")
+    inside = render_lines(context, operation.operations)
+    return [f"with assured({quoted(operation.rule)}, reason={quoted(operation.reason)}):", *inside, ""]
 
 
 @renderers.dispatch_for(Batch)
@@ -119,6 +135,20 @@ def compile_operation(operation: MigrateOperation, dialect: Any) -> str:
     buffer = io.StringIO()
     context = MigrationContext.configure(dialect=dialect, opts={"as_sql": True, "output_buffer": buffer})
     Operations(context).invoke(operation)
-    # The compiler doubles percent signs for drivers that format; op.execute doubles them again.
-    text = buffer.getvalue().strip().removesuffix(";")
+    return single_percent(buffer.getvalue().strip().removesuffix(";"), dialect)
+
+
+def quote_names(dialect: Any, *names: str | None) -> str:
+    """Return names as SQL, with dots between those that are not None."""
+    quote = dialect.identifier_preparer.quote
+    return single_percent(".".join(quote(name) for name in names if name is not None), dialect)
+
+
+def single_percent(text: str, dialect: Any) -> str:
+    """Return SQL as it is meant: compilers double percent signs for drivers that format, and op.execute does again."""
     return text.replace("%%", "%") if dialect.paramstyle in ("format", "pyformat") else text
+
+
+def text_literal(value: str) -> str:
+    """Return a text as SQL."""
+    return "'" + value.replace("'", "''") + "'"

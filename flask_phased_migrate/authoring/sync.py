@@ -9,17 +9,21 @@ from .statements import Remark, Sql
 from .values import Name
 
 
-def keep_in_step(engine: Engine, table: Name, old: str, new: str) -> list[MigrateOperation]:
+def keep_in_step(engine: Engine, table: Name, old: str, new: str, *, comparable: bool = True) -> list[MigrateOperation]:
     """Return the triggers that carry what is written to one column into the other.
 
     What is written to ``new`` wins over what is written to ``old`` by the same statement.
+
+    :param comparable: whether PostgreSQL can compare two values of the type: ``json`` it cannot.
     """
     remark = Remark(f"The old code writes {old}, the new code {new}: each finds in its column what the other wrote.")
-    make = {"postgresql": _postgresql, "mysql": _mysql, "sqlite": _sqlite}[engine.name]
-    return [remark, *(Sql(text) for text in make(engine, table, old, new))]
+    if engine.name == "postgresql":
+        return [remark, *map(Sql, _postgresql(engine, table, old, new, "" if comparable else "::text"))]
+    make = {"mysql": _mysql, "sqlite": _sqlite}[engine.name]
+    return [remark, *map(Sql, make(engine, table, old, new))]
 
 
-def let_go(engine: Engine, table: Name, old: str, new: str) -> list[MigrateOperation]:
+def let_go(engine: Engine, table: Name, old: str, new: str) -> list[Sql]:
     """Return what drops these triggers."""
     schema, name = table
     if engine.name == "postgresql":
@@ -30,11 +34,14 @@ def let_go(engine: Engine, table: Name, old: str, new: str) -> list[MigrateOpera
     return [Sql(f"DROP TRIGGER {engine.quote(schema, _name(name, old, new, event))}") for event in events]
 
 
-def follow(engine: Engine, table: Name, old: str, new: str) -> list[MigrateOperation]:
-    """Return the trigger of PostgreSQL that copies one column into another; :func:`let_go` drops it."""
+def follow(engine: Engine, table: Name, old: str, new: str, value: str) -> list[Sql]:
+    """Return the trigger of PostgreSQL that copies one column into another; :func:`let_go` drops it.
+
+    :param value: what to copy, as SQL with ``NEW.`` before the column.
+    """
     name = _name(table[1], old, new, "")
     function, target = engine.quote(table[0], name), engine.quote(*table)
-    body = f"BEGIN NEW.{engine.quote(new)} := NEW.{engine.quote(old)}; RETURN NEW; END"
+    body = f"BEGIN NEW.{engine.quote(new)} := {value}; RETURN NEW; END"
     return [
         Sql(f"CREATE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$"),
         Sql(
@@ -49,13 +56,13 @@ def _name(table: str, old: str, new: str, event: str) -> str:
     return short("_".join(word for word in (table, *sorted((old, new)), "sync", event) if word))
 
 
-def _postgresql(engine: Engine, table: Name, old: str, new: str) -> list[str]:
+def _postgresql(engine: Engine, table: Name, old: str, new: str, cast: str) -> list[str]:
     name = _name(table[1], old, new, "")
     function, target = engine.quote(table[0], name), engine.quote(*table)
     first, second = engine.quote(old), engine.quote(new)
     body = (
         f"BEGIN IF TG_OP = 'INSERT' THEN NEW.{second} := coalesce(NEW.{second}, NEW.{first}); "
-        f"ELSIF NEW.{second} IS NOT DISTINCT FROM OLD.{second} THEN NEW.{second} := NEW.{first}; END IF; "
+        f"ELSIF NEW.{second}{cast} IS NOT DISTINCT FROM OLD.{second}{cast} THEN NEW.{second} := NEW.{first}; END IF; "
         f"NEW.{first} := NEW.{second}; RETURN NEW; END"
     )
     return [

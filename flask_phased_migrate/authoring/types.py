@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
 
+from .statements import single_percent
 from .values import Facts, Name
 
 Change = Literal["wider", "wider, rewritten", "narrower", "other"]
-_INTEGERS = (sa.SmallInteger, sa.Integer, sa.BigInteger)
 
 
 def compiled(type_: Any, facts: Facts) -> str:
@@ -19,26 +20,18 @@ def compiled(type_: Any, facts: Facts) -> str:
     return str(type_.compile(dialect=facts.dialect))
 
 
-def shape_of(type_: Any, facts: Facts) -> tuple[Any, ...]:
-    """Return what two types have in common that hold the same values, one from the models, one from the database."""
-    found = type_.impl_instance if isinstance(type_, sa.TypeDecorator) else type_
-    if isinstance(found, sa.Boolean) and facts.engine == "mysql":
-        return (sa.SmallInteger, None, None, None, ())
-    try:
-        generic = found.as_generic()
-    except NotImplementedError:
-        return (compiled(type_, facts),)
-    precision = None if isinstance(generic, sa.Float) else getattr(generic, "precision", None)
-    sizes = (getattr(generic, "length", None), precision, getattr(generic, "scale", None) if precision else None)
-    return (type(generic), *sizes, tuple(getattr(generic, "enums", ())))
-
-
-def change_of(old: Any, new: Any) -> Change:
+def change_of(old: Any, new: Any, facts: Facts) -> Change:
     """Return whether the new type takes all that the old one takes, and whether PostgreSQL rewrites the table for it.
 
     The list is the one of research on PostgreSQL 15: longer or unlimited text and more digits before the point cost
     nothing; every other change writes each row anew.
     """
+    old, new = _plain(old, facts), _plain(new, facts)
+    if isinstance(old, sa.JSON) and isinstance(new, postgresql.JSONB):
+        return "wider, rewritten"
+    if isinstance(old, sa.Enum) and isinstance(new, sa.Enum):
+        is_same = facts.engine != "postgresql" or enum_name(old) == enum_name(new)
+        return "wider" if is_same and set(old.enums) <= set(new.enums) else "other"
     if _rank(old) and _rank(new):
         return "wider, rewritten" if _rank(new) > _rank(old) else "narrower"
     if isinstance(old, sa.String) and isinstance(new, sa.String) and not isinstance(old, sa.Enum):
@@ -52,13 +45,42 @@ def change_of(old: Any, new: Any) -> Change:
     return "other"
 
 
+def needs_cast(old: Any, new: Any, facts: Facts) -> bool:
+    """Return whether PostgreSQL converts only what it is told to convert.
+
+    Not told to, it refuses a text that is too long; told to, it cuts it without a word.
+    """
+    old, new = _plain(old, facts), _plain(new, facts)
+    if isinstance(new, sa.Enum):
+        return True
+    families: tuple[Any, ...] = (sa.String, sa.JSON, sa.DateTime)
+    numbers = all(_rank(item) or isinstance(item, sa.Numeric) for item in (old, new))
+    return not (
+        isinstance(new, sa.String)
+        or numbers
+        or any(isinstance(old, kind) and isinstance(new, kind) for kind in families)
+    )
+
+
+def _plain(type_: Any, facts: Facts) -> Any:
+    """Return what the database has for a type of the models."""
+    found = type_.dialect_impl(facts.dialect)
+    found = found.impl_instance if isinstance(found, sa.TypeDecorator) else found
+    if isinstance(found, sa.Enum) and (not found.native_enum or facts.engine not in ("postgresql", "mysql")):
+        return sa.String(found.length)
+    return found
+
+
 def _rank(type_: Any) -> int:
-    """Return 1 to 3 for an integer type, the wider the more; 0 for another."""
+    """Return a number for an integer type, the wider the more; 0 for another."""
+    names = {"TINYINT": 1, "MEDIUMINT": 3}
+    if type(type_).__name__ in names:
+        return names[type(type_).__name__]
     if isinstance(type_, sa.SmallInteger):
-        return 1
+        return 2
     if isinstance(type_, sa.BigInteger):
-        return 3
-    return 2 if isinstance(type_, sa.Integer) else 0
+        return 5
+    return 4 if isinstance(type_, sa.Integer) else 0
 
 
 def _length(type_: Any) -> float:
@@ -93,7 +115,16 @@ def literal(value: Any, type_: Any, facts: Facts) -> str | None:
         text = str(sa.literal(value, type_).compile(dialect=facts.dialect, compile_kwargs={"literal_binds": True}))
     except (sa.exc.CompileError, NotImplementedError, TypeError, AttributeError, LookupError, ValueError):
         return None
-    return text.replace("%%", "%") if facts.dialect.paramstyle in ("format", "pyformat") else text
+    return single_percent(text, facts.dialect)
+
+
+def text_of(value: str, facts: Facts) -> str | None:
+    """Return the text that an SQL literal stands for, None where it is no text."""
+    if not (value.startswith("'") and value.endswith("'")):
+        return None
+    text = value[1:-1].replace("''", "'")
+    escapes = literal("\\", sa.String(), facts) != "'\\'"
+    return text.replace("\\\\", "\\") if escapes else text
 
 
 def neutral_literal(type_: Any, facts: Facts) -> str | None:
@@ -115,6 +146,15 @@ def neutral_literal(type_: Any, facts: Facts) -> str | None:
     return None
 
 
+def without_check(type_: Any) -> Any:
+    """Return a type without its check, which has operations of its own."""
+    if not getattr(type_, "create_constraint", False):
+        return type_
+    found = type_.copy()
+    found.create_constraint = False
+    return found
+
+
 def native_enum(type_: Any) -> Any | None:
     """Return the type if PostgreSQL has it as a type of its own, else None."""
     return type_ if isinstance(type_, sa.Enum) and type_.native_enum and type_.name else None
@@ -127,8 +167,6 @@ def enum_name(type_: Any) -> Name:
 
 def plain_enum(type_: Any) -> Any:
     """Return the type as a column has it whose ``CREATE TYPE`` is a statement of its own."""
-    from sqlalchemy.dialects import postgresql
-
     return postgresql.ENUM(*type_.enums, name=type_.name, schema=type_.schema, create_type=False)
 
 

@@ -94,7 +94,12 @@ class Facts:
     """What the splitting knows of a bind's database.
 
     ``enums`` are PostgreSQL's types with their values; ``enum_users`` counts the columns of each; ``indexes`` the
-    columns of each table's indexes by name; ``is_mariadb`` tells MariaDB from MySQL.
+    columns of each table's indexes by name; ``keys`` the first column of each table's primary key and its type, where
+    batches can go by it; ``partitioned`` PostgreSQL's tables that have no rows themselves; ``checks`` the text of the
+    checks, by name, of tables whose models have lists of values in checks; ``letter_bytes`` how
+    many bytes a letter takes at the most, by table and column of MariaDB and MySQL; ``json_columns`` those
+    that MariaDB reports as long texts; ``differs`` says whether a column
+    of the database has another type than one of the models.
     """
 
     dialect: Any
@@ -103,6 +108,12 @@ class Facts:
     enum_users: Mapping[Name, int] = field(default_factory=dict)
     indexes: Mapping[Name, Mapping[str, tuple[str, ...]]] = field(default_factory=dict)
     default_schema: str | None = None
+    keys: Mapping[Name, tuple[str, str]] = field(default_factory=dict)
+    partitioned: frozenset[Name] = frozenset()
+    checks: Mapping[Name, Mapping[str, str]] = field(default_factory=dict)
+    letter_bytes: Mapping[Name, Mapping[str, int]] = field(default_factory=dict)
+    json_columns: frozenset[tuple[Name, str]] = frozenset()
+    differs: Callable[[Any, Any], bool] = lambda _found, _wanted: True
 
     @property
     def engine(self) -> str:

@@ -6,6 +6,7 @@ Nothing but Click and Flask is imported until a command runs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -47,7 +48,9 @@ from .printing import (
     bind_json,
     current_extension,
     describe_skipped,
+    is_at,
     journal_line,
+    print_current,
     print_json,
     print_listing,
     print_plan,
@@ -259,8 +262,10 @@ def upgrade(
         _commands().upgrade(directory, revision, True, tag, x_arg, phase=options["phase"], bind=options["bind"])
     elif plan:
         print_plan(directory, revision, "upgrade", as_json, x_arg, options)
-    else:
+    elif as_json or tag or x_arg or options["phase"] or options["bind"] or not is_at(directory, revision):
         run_and_show("upgrade", directory, revision, tag, x_arg, as_json, options)
+    else:
+        say("Nothing to do.")
 
 
 def _refuse_together(option: str, given: bool, others: Mapping[str, Any]) -> None:
@@ -378,7 +383,8 @@ def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
 
     Example: flask db current --check-heads
     """
-    _commands().current(directory, verbose, check_heads)
+    if verbose or not print_current(directory, check_heads=check_heads):
+        _commands().current(directory, verbose, check_heads)
 
 
 @db.command()
@@ -401,12 +407,19 @@ def stamp(directory: str | None, revision: Sequence[str], **options: Any) -> Non
 
 @db.command()
 @DIRECTORY
-def check(directory: str | None) -> None:
+@JSON
+def check(directory: str | None, as_json: bool) -> None:
     """Check whether the models call for operations that no revision has.
 
     Example: flask db check
     """
-    _commands().check(directory)
+    if not as_json:
+        _commands().check(directory)
+        return
+    differences, compared = _commands().compare(directory)
+    print_json({"differences": list(map(asdict, differences)), "compared": list(map(asdict, compared))})
+    if differences:
+        raise NotReady("The models and the database differ. Type: flask db migrate")
 
 
 @db.command("ensure-version")
@@ -499,7 +512,7 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
         raise UsageError("--bind says which database --status asks. Give --status too, or leave out --bind.")
     migrate = current_extension()
     states, current = _states(migrate.status(directory, bind=bind)) if with_status else (None, ())
-    revisions = migrate.open_project(directory).graph
+    revisions = migrate.read_graph(directory)
     write_text(render_graph(revisions, chosen, states, current, assured=assured_rules(revisions)), output)
 
 

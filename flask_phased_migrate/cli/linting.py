@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -206,7 +207,7 @@ def as_sarif(report: LintReport) -> dict[str, Any]:
 
 def _results(findings: Iterable[Finding]) -> Iterator[dict[str, Any]]:
     for item in findings:
-        location: dict[str, Any] = {"artifactLocation": {"uri": _relative(item.path)}}
+        location: dict[str, Any] = {"artifactLocation": {"uri": quote(_relative(item.path))}}
         if item.line is not None:
             location["region"] = {"startLine": item.line}
         text = item.message if item.rewrite is None else f"{item.message}\n\n{item.rewrite}"
@@ -222,6 +223,7 @@ def _results(findings: Iterable[Finding]) -> Iterator[dict[str, Any]]:
                 "direction": item.direction,
             },
         }
-        if item.reason is not None:
-            result["suppressions"] = [{"kind": "inSource", "justification": item.reason}]
+        # Of a run, either all results say whether they are suppressed, or none does (SARIF 2.1.0, 3.27.23).
+        known = {"kind": "inSource", "justification": item.reason}
+        result["suppressions"] = [] if item.reason is None else [known]
         yield result

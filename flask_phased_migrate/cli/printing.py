@@ -61,12 +61,36 @@ def print_listing(directory: str | None, render: Callable[[Listing], str | None]
 
     found = read_listing(directory)
     text = None if found is None else render(found)
-    if text is None:
+    if text is not None:
+        _write_replacing(text)
+    return text is not None
+
+
+def print_current(directory: str | None, *, check_heads: bool) -> bool:
+    """Print what the database is at, if one look shows it; return whether it did."""
+    from ..extension.glance import read_glance
+
+    found = read_glance(directory)
+    if found is None or (check_heads and not found.is_at_head):
         return False
+    text = found.listing.current(found.rows or ())
+    if text is not None:
+        _write_replacing(text)
+    return text is not None
+
+
+def is_at(directory: str | None, revision: str) -> bool:
+    """Return whether one look shows that the database is at a target, which is the head, and nothing is in flight."""
+    from ..extension.glance import read_glance
+
+    found = read_glance(directory, of_empty=False) if revision in ("head", "heads") else None
+    return found is not None and found.is_at_head
+
+
+def _write_replacing(text: str) -> None:
     # What the terminal does not have is a question mark, as in Alembic's output.
     encoding = sys.stdout.encoding or "ascii"
     sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
-    return True
 
 
 def show_export(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g
@@ -21,6 +21,7 @@ from .state import MigrateSettings, current_settings
 if TYPE_CHECKING:
     from ..environment import Config
     from ..executor import Event
+    from ..graph import Graph
     from ..lint import LintReport
     from ..offline import Markers
     from ..offline.data import MigrationData
@@ -196,6 +197,26 @@ class Migrate:
 
     # -- reading ----------------------------------------------------------------------------------
 
+    def read_graph(self, directory: str | None = None) -> Graph:
+        """Return the revision files as a graph; those that the index knows are imported when their code is asked for.
+
+        :raises RevisionFileError: if one cannot be loaded.
+        """
+        from .listing import plain_folder, read_plain_graph
+
+        folder = plain_folder(directory)
+        found = None if folder is None else read_plain_graph(folder)
+        return self.open_project(directory).graph if found is None else found
+
+    def folder_stamp(self, directory: str | None = None) -> Hashable:
+        """Return a value that is another one whenever a revision file has changed: to keep a graph until then.
+
+        None where that cannot be told from the folder; a graph is to be read again each time then.
+        """
+        from .listing import folder_stamp
+
+        return folder_stamp(directory)
+
     def survey(self, project: Project, **options: Any) -> Survey:
         """Return what each bind's tables say, in env.py's order, and the project as env.py sees it."""
         from .running import survey
@@ -204,6 +225,11 @@ class Migrate:
 
     def status(self, directory: str | None = None, *, bind: str | None = None) -> tuple[BindStatus, ...]:
         """Return the state of every revision on every bind."""
+        from .glance import read_status
+
+        quick = read_status(directory) if bind in (None, "default") else None
+        if quick is not None:
+            return quick
         from ..plan import bind_status
         from .project import choose_histories
 
@@ -376,7 +402,11 @@ class Migrate:
         from ..executor.retries import Timeouts
         from ..signals import signalling
 
-        project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
+        config = self.get_config(directory, x_arg=x_arg)
+        if "phased_index" in config.attributes:
+            # The files that run are imported in any case: to begin an index would only take longer.
+            config.attributes["phased_index"] = "use"
+        project = self.open_project(config=config)
         run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
         timeouts = Timeouts(
             self._seconds("MIGRATE_LOCK_TIMEOUT", Timeouts.lock_s, lock_timeout_s, project.config),

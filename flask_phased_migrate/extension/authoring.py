@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -95,6 +96,7 @@ class Comparison:
                     _add_enum_values(context, metadata, directives[0])
                 if directives and self.answers is not None:
                     _add_unnamed(context, metadata, directives[0])
+                self.notes.extend(_unwritten(context, metadata, self.is_ours))
             if own is not None:
                 own(context, revision, directives)
             if directives and self.answers is not None and self.phases is not None:
@@ -149,6 +151,72 @@ def _importing(own: Callable[..., Any] | None) -> Callable[..., Any]:
     return render_item
 
 
+DEFAULTS_PLUGIN = "flask_phased_migrate.server_defaults"
+"""The name under which Alembic knows :func:`compare_server_default`."""
+
+
+def register_comparison() -> str:
+    """Make :func:`compare_server_default` known to Alembic, once, and return the plugin's name."""
+    from alembic.runtime.plugins import Plugin
+    from alembic.util import DispatchPriority
+
+    with suppress(ValueError):  # it is known already
+        Plugin(DEFAULTS_PLUGIN).add_autogenerate_comparator(
+            compare_server_default, "column", "server_default", priority=DispatchPriority.FIRST
+        )
+    return DEFAULTS_PLUGIN
+
+
+def compare_server_default(
+    context: Any, operation: Any, _schema: Any, _table: Any, _column: Any, found: Any, wanted: Any
+) -> Any:
+    """Tell Alembic's comparison to stop at a server default that is the same, or surely another.
+
+    Alembic stumbles over quotes in a text and over json, and takes what a server spells in its own way for another
+    default: ``now()`` of MariaDB, ``''``, ``false``.
+    """
+    from alembic.util import PriorityDispatchResult
+
+    operation.existing_server_default = found.server_default
+    differs = _default_differs(context.dialect, found.server_default, wanted.server_default, wanted.type)
+    if differs:
+        operation.modify_server_default = wanted.server_default
+    return PriorityDispatchResult.CONTINUE if differs is None else PriorityDispatchResult.STOP
+
+
+def _default_differs(dialect: Any, found: Any, wanted: Any, type_: Any) -> bool | None:
+    """Return whether a default of the database is another than that of the models; None where that is not sure."""
+    import sqlalchemy as sa
+
+    if not isinstance(found, sa.DefaultClause) or not isinstance(wanted, sa.DefaultClause):
+        return None
+    now, text = str(getattr(found.arg, "text", found.arg)), wanted.arg
+    if not isinstance(text, str):
+        rendered = str(text.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
+        return False if _spelled(now) == _spelled(rendered) else None
+    if now.count("'") < 2:
+        return None
+    inside = now[now.index("'") + 1 : now.rindex("'")].replace("''", "'")
+    if (_without_backslashes(inside) if dialect.name in ("mysql", "mariadb") else inside) == text:
+        return False
+    return True if {"'", "\\"} & set(text) or type(type_).__name__ == "JSON" else None
+
+
+def _without_backslashes(text: str) -> str:
+    letters = iter(text)
+    return "".join(next(letters, "") if letter == "\\" else letter for letter in letters)
+
+
+def _spelled(default: str) -> str:
+    """Return a default as all engines would spell it."""
+    plain = default.strip().lower()
+    while plain.startswith("(") and plain.endswith(")"):
+        plain = plain[1:-1].strip()
+    return {
+        "now()": "current_timestamp", "current_timestamp()": "current_timestamp", "true": "1", "false": "0"
+    }.get(plain, plain)  # fmt: skip
+
+
 # -- facts of a database --------------------------------------------------------------------------------
 
 
@@ -173,7 +241,90 @@ def read_facts(context: Any, metadata: Sequence[Any]) -> Facts:
         enum_users=_read_enum_users(context),
         indexes=indexes,
         default_schema=inspector.default_schema_name,
+        keys={table: _read_key(inspector, table, context.dialect) for table in indexes if indexes[table]["PRIMARY"]},
+        partitioned=_read_partitioned(context),
+        checks=_read_checks(inspector, metadata, existing),
+        letter_bytes=_read_letter_bytes(context),
+        json_columns=_read_json_columns(context, indexes),
+        differs=context.impl.compare_type,
     )
+
+
+def _read_key(inspector: Any, table: tuple[str | None, str], dialect: Any) -> tuple[str, str]:
+    """Return the first column of a table's primary key and its type."""
+    schema, name = table
+    first = inspector.get_pk_constraint(name, schema)["constrained_columns"][0]
+    types = {item["name"]: item["type"] for item in inspector.get_columns(name, schema)}
+    return str(first), str(types[first].compile(dialect=dialect))
+
+
+def _read_partitioned(context: Any) -> frozenset[tuple[str | None, str]]:
+    """Return PostgreSQL's tables that have their rows in others."""
+    if context.dialect.name != "postgresql":
+        return frozenset()
+    import sqlalchemy as sa
+
+    usual = sa.inspect(context.connection).default_schema_name
+    rows = context.connection.execute(sa.text(_PARTITIONED))
+    return frozenset((None if schema == usual else schema, name) for schema, name in rows)
+
+
+_PARTITIONED = """
+SELECT n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind = 'p'
+"""
+
+
+def _read_letter_bytes(context: Any) -> dict[tuple[str | None, str], dict[str, int]]:
+    """Return how many bytes a letter takes at the most, by table and column of MariaDB and MySQL."""
+    if context.dialect.name not in ("mysql", "mariadb"):
+        return {}
+    import sqlalchemy as sa
+
+    usual = sa.inspect(context.connection).default_schema_name
+    found: dict[tuple[str | None, str], dict[str, int]] = {}
+    for schema, table, column, size in context.connection.execute(sa.text(_LETTER_BYTES)):
+        found.setdefault((None if schema == usual else schema, table), {})[column] = int(size)
+    return found
+
+
+_LETTER_BYTES = """
+SELECT table_schema, table_name, column_name, ceil(character_octet_length / character_maximum_length)
+FROM information_schema.columns
+WHERE character_maximum_length > 0 AND data_type IN ('char', 'varchar')
+  AND table_schema NOT IN ('information_schema', 'mysql', 'performance_schema', 'sys')
+"""
+
+
+def _read_json_columns(context: Any, tables: Iterable[tuple[str | None, str]]) -> frozenset[Any]:
+    """Return the columns of MariaDB that are long texts with a check for json: its JSON."""
+    if not getattr(context.dialect, "is_mariadb", False):
+        return frozenset()
+    import sqlalchemy as sa
+
+    inspector = sa.inspect(context.connection)
+    return frozenset(
+        ((schema, name), str(item["name"]))
+        for schema, name in tables
+        for item in inspector.get_check_constraints(name, schema)
+        if str(item["sqltext"]).startswith("json_valid(")
+    )
+
+
+def _read_checks(
+    inspector: Any, metadata: Sequence[Any], existing: Mapping[str | None, set[str]]
+) -> dict[tuple[str | None, str], dict[str, str]]:
+    """Return the text of the checks, by table and name, where the models keep lists of values in checks."""
+    from ..authoring import value_checks
+
+    return {
+        (table.schema, table.name): {
+            str(item["name"]): str(item["sqltext"])
+            for item in inspector.get_check_constraints(table.name, table.schema)
+        }
+        for one in metadata
+        for table in one.tables.values()
+        if table.name in existing.get(table.schema, ()) and value_checks(table)
+    }
 
 
 def _read_indexes(inspector: Any, schema: str | None, table: str) -> dict[str, tuple[str, ...]]:
@@ -213,12 +364,18 @@ def _read_enum_users(context: Any) -> dict[tuple[str | None, str], int]:
 
 
 def _add_enum_values(context: Any, metadata: Sequence[Any], script: Any) -> None:
-    """Add to the operations the values of PostgreSQL's types that the models have and the database has not."""
-    if context.dialect.name != "postgresql":
-        return
-    from ..authoring import enum_changes
+    """Add to the operations the values that the models have and the database has not: of types, and of checks."""
+    import sqlalchemy as sa
 
-    script.upgrade_ops_list[-1].ops.extend(enum_changes(metadata, read_enums(context), context.dialect))
+    from ..authoring import check_changes, enum_changes, value_checks
+
+    found = script.upgrade_ops_list[-1].ops
+    if context.dialect.name == "postgresql":
+        found.extend(enum_changes(metadata, read_enums(context), context.dialect))
+    inspector = sa.inspect(context.connection)
+    schemas = {table.schema for one in metadata for table in one.tables.values() if value_checks(table)}
+    existing = {schema: set(inspector.get_table_names(schema=schema)) for schema in schemas}
+    found.extend(check_changes(metadata, _read_checks(inspector, metadata, existing), context.dialect))
 
 
 def _add_unnamed(context: Any, metadata: Sequence[Any], script: Any) -> None:
@@ -242,6 +399,34 @@ def _add_unnamed(context: Any, metadata: Sequence[Any], script: Any) -> None:
         if table.schema is None and table.name in tables
     }
     script.upgrade_ops_list[-1].ops.extend(unnamed_uniques(metadata, existing))
+
+
+def _unwritten(context: Any, metadata: Sequence[Any], is_ours: Callable[[str | None, str], bool]) -> list[str]:
+    """Return what differs and no operation can say: keys, and values that a type of PostgreSQL has too many."""
+    import sqlalchemy as sa
+
+    from ..authoring import model_values
+
+    inspector = sa.inspect(context.connection)
+    notes = []
+    for table in (table for one in metadata for table in one.tables.values() if is_ours(table.schema, table.name)):
+        if getattr(table, "is_view", False) or not inspector.has_table(table.name, schema=table.schema):
+            continue
+        found = set(inspector.get_pk_constraint(table.name, table.schema)["constrained_columns"])
+        wanted = {column.name for column in table.primary_key.columns}
+        if found != wanted:
+            notes.append(
+                f"Not compared: the primary key of {table.fullname} is ({', '.join(sorted(found))}) in the database "
+                f"and ({', '.join(sorted(wanted))}) in the models. Write that revision by hand: flask db revision"
+            )
+    for name, values in read_enums(context).items():
+        more = [value for value in values if value not in model_values(metadata).get(name, values)]
+        if more:
+            notes.append(
+                f"Not compared: the type {name[1]} has {', '.join(map(repr, more))}, which the models have not. "
+                "PostgreSQL cannot take a value from a type; it does no harm there."
+            )
+    return notes
 
 
 # -- templates ------------------------------------------------------------------------------------------

@@ -105,9 +105,13 @@ def _configure_options(
     metadatas = getattr(settings.db, "metadatas", None) or {None: settings.db.metadata}
     prefix = "" if name is None else f"{name}_"
     given = settings.configure_args
+    from .authoring import register_comparison
+
     given.setdefault("compare_server_default", True)
+    plugins = ["alembic.autogenerate.*", register_comparison()]
     if tuple(map(int, alembic_version.split(".")[:3])) >= (1, 19, 2):
-        given.setdefault("autogenerate_plugins", ["alembic.autogenerate.*", "alembic.ext.checkconstraint_byname"])
+        plugins.append("alembic.ext.checkconstraint_byname")
+    given.setdefault("autogenerate_plugins", plugins)
     own = given.get("process_revision_directives")
     last = name == names[-1]
 

@@ -7,7 +7,8 @@ import re
 import sys
 from collections.abc import Hashable, Mapping
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import current_app, g
 
@@ -15,8 +16,58 @@ from ..index import list_files, read_index
 from ..listing import Listing, plain_listing
 from .state import MigrateSettings, current_settings
 
+if TYPE_CHECKING:
+    from ..graph import Graph
+    from ..phases import Phases
+
 # Options of alembic.ini and of [tool.alembic] with which there is more to a folder than its versions.
 _MORE = frozenset({"version_locations", "recursive_version_locations", "sourceless", "revision_environment"})
+
+
+class PlainFolder(NamedTuple):
+    """A migrations folder all of whose revisions are the files in its ``versions``.
+
+    It is a configuration, too, as far as settings are asked for: ``options`` are those under ``[alembic]``.
+    """
+
+    dir: str
+    options: Mapping[str, str]
+    version_locations: tuple[str, ...] = ()
+    config_ini_section: str = "alembic"
+
+    @property
+    def versions(self) -> str:
+        """The folder of the revision files."""
+        return str(Path(self.dir, "versions").absolute())
+
+    @property
+    def file_config(self) -> PlainFolder:
+        """Alembic's name of what has the options."""
+        return self
+
+    @property
+    def toml_alembic_config(self) -> Mapping[str, Any]:
+        """There is none in pyproject.toml."""
+        return {}
+
+    def has_option(self, _section: str, name: str) -> bool:
+        """Return whether alembic.ini has the option."""
+        return name in self.options
+
+    def get(self, _section: str, name: str) -> str:
+        """Return an option of alembic.ini."""
+        return self.options[name]
+
+    def load(self, path: str) -> ModuleType:
+        """Import one of the revision files.
+
+        :raises RevisionFileError: if it cannot be.
+        """
+        from .. import alembic_plugin
+        from ..environment import import_revision
+
+        alembic_plugin.activate()
+        return import_revision(path, self)
 
 
 def read_listing(directory: str | None) -> Listing | None:
@@ -25,8 +76,31 @@ def read_listing(directory: str | None) -> Listing | None:
     :raises ConfigurationError: if the application has no migrations.
     """
     folder = plain_folder(directory)
-    index = None if folder is None else read_index([_versions(folder)])
+    index = None if folder is None else read_index([folder.versions])
     return None if index is None else plain_listing(index)
+
+
+def read_plain_graph(folder: PlainFolder) -> Graph | None:
+    """Return the graph of a plain folder, without importing Alembic or a file; None where Alembic has to be asked.
+
+    :raises ConfigurationError: if the phases cannot be used.
+    """
+    from ..revision_file import index_graph
+
+    index = read_index([folder.versions])
+    phases = None if index is None else read_plain_phases(folder)
+    return None if index is None or phases is None else index_graph(index, phases, folder.load)
+
+
+def read_plain_phases(folder: PlainFolder) -> Phases | None:
+    """Return the configured phases, None where the configuration file has more than plain words for them.
+
+    :raises ConfigurationError: if they cannot be used.
+    """
+    words = ("phases", "default-phase", "default_phase", "boundary")
+    if any("%" in folder.options.get(word, "") for word in words):
+        return None
+    return current_settings().migrate.read_phases(folder)
 
 
 def folder_stamp(directory: str | None = None) -> Hashable:
@@ -37,15 +111,14 @@ def folder_stamp(directory: str | None = None) -> Hashable:
     :raises ConfigurationError: if the application has no migrations.
     """
     folder = plain_folder(directory)
-    return None if folder is None else list_files([_versions(folder)])
+    return None if folder is None else list_files([folder.versions])
 
 
-def _versions(folder: str) -> str:
-    return str(Path(folder, "versions").absolute())
+def plain_folder(directory: str | None) -> PlainFolder | None:
+    """Return the migrations folder if it is a plain one, else None.
 
-
-def plain_folder(directory: str | None) -> str | None:
-    """Return the migrations folder if all its revisions are the files in its ``versions``, else None."""
+    :raises ConfigurationError: if the application has no migrations.
+    """
     settings = current_settings()
     asked = ("migrate_config", "migrate_name", "migrate_quiet")
     if not _is_plain(settings) or any(g.get(name) for name in asked) or _is_replaced():
@@ -57,7 +130,7 @@ def plain_folder(directory: str | None) -> str | None:
     options = _read_ini(ini)
     if options is None or not _MORE.isdisjoint(options) or _toml_says_anything():
         return None
-    return folder
+    return PlainFolder(folder, options)
 
 
 def _is_plain(settings: Any) -> bool:

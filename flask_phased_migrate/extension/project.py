@@ -150,6 +150,7 @@ def plan_request(project: Project, histories: Sequence[History], request: Reques
     """Return the plan of all the chosen binds. Executes nothing.
 
     :raises DatabaseAhead: if a version table names a revision without a file.
+    :raises RevisionFileError: if the file of a revision that it has to do with cannot be imported.
     :raises UsageError: if there is no such phase or bind.
     """
     if request.phase is not None:
@@ -162,8 +163,21 @@ def plan_request(project: Project, histories: Sequence[History], request: Reques
         plans.append(plan_bind(project, history, request, binds))
     plan = join_plans(plans, direction=request.direction, phase=request.phase)
     if not plan.blocked:
+        _import_files(project, plan)
         refuse_scripts(project, plan)
     return plan
+
+
+def _import_files(project: Project, plan: Plan) -> None:
+    """Import every file that the plan runs or passes: one that is broken is known before anything runs.
+
+    :raises RevisionFileError: naming the file.
+    """
+    for action in plan.actions:
+        named = (*action.passes, action.reopens, action.step.revision if action.step is not None else None)
+        for name in named:
+            if name is not None and name in project.graph:
+                project.graph[name].imported()
 
 
 def _plan_upgrade(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:

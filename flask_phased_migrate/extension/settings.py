@@ -12,7 +12,7 @@ from flask import current_app, g
 
 from ..errors import ConfigurationError, UsageError
 from ..phases import DEFAULT_BIND
-from .state import MigrateSettings, current_settings
+from .state import MigrateSettings, current_settings, engines_of
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
@@ -77,12 +77,6 @@ def _by_bind(value: Any) -> dict[str | None, Any]:
     if not isinstance(value, Mapping):
         return {None: value}
     return {None if name in (None, DEFAULT_BIND) else str(name): item for name, item in value.items()}
-
-
-def engines_of(db: Any) -> Mapping[str | None, Any]:
-    """Return the engines of a database object by bind; the unnamed one's key is None."""
-    engines: Mapping[str | None, Any] | None = getattr(db, "engines", None)
-    return engines if engines is not None else {None: db.engine}
 
 
 @dataclass(frozen=True)

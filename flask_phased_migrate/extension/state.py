@@ -48,3 +48,9 @@ def current_settings() -> MigrateSettings:
             f"The application {current_app.name} has no migrations: call Migrate(app, db) or migrate.init_app(app, db)."
         ) from None
     return settings
+
+
+def engines_of(db: Any) -> Mapping[str | None, Any]:
+    """Return the engines of a database object by bind; the unnamed one's key is None."""
+    engines: Mapping[str | None, Any] | None = getattr(db, "engines", None)
+    return engines if engines is not None else {None: db.engine}

@@ -452,8 +452,14 @@ class _Recorder(BodyRunner):
         found = read_operation(operation, context)
         if found is None:
             return super().perform(operation)
-        for seen in self._sql_file(operation) or (operation,):
-            self._notes.see("operation", seen)
+        statements = self._sql_file(operation)
+        if isinstance(operation, ExecuteScriptOp) and not statements:
+            # What the step has done so far is committed before a program runs.
+            with self._notes.autocommit():
+                self._notes.see("operation", operation)
+        else:
+            for seen in statements or (operation,):
+                self._notes.see("operation", seen)
         self._notes.add(found)
         return None
 

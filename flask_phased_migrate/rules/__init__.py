@@ -107,10 +107,13 @@ def checks_of(dialect: str, wanted: Collection[str] = ()) -> tuple[Check, ...]:
     return (*_EVERYWHERE, *_OWN.get(dialect, ()), *(check for check in style.CHECKS if check.rule in wanted))
 
 
-_ONLY_UP = ("opaque", "drop-not-null", "small-key", "foreign-key-type", "long-name", "json-column")
+# A type that grew at no cost shrinks only at one, and what MySQL copies for, it copies for: there is no other way back.
+_ONLY_COPIED = ("foreign-key", "check-constraint")
+_ONLY_UP = ("change-type", "opaque", "drop-not-null", "small-key", "foreign-key-type", "long-name", "json-column")
 
 
 def undo_checks_of(dialect: str) -> tuple[Check, ...]:
     """Return the checks of an engine for downgrades: its locks are the same; advice was given for the upgrade."""
     own = (*phases.UNDO_CHECKS, *common.CHECKS, *_OWN.get(dialect, ()))
-    return tuple(check for check in own if check.rule not in _ONLY_UP)
+    unavoidable = _ONLY_COPIED if dialect in ("mysql", "mariadb") else ()
+    return tuple(check for check in own if check.rule not in (*_ONLY_UP, *unavoidable))

@@ -37,6 +37,7 @@ from .changes import (
     SetDefault,
     SetNotNull,
     Statement,
+    TakeLock,
     WriteRows,
     names_of,
 )
@@ -232,7 +233,9 @@ def _drop_column(operation: ops.DropColumnOp, _dialect: Any) -> Iterator[Change]
 def _alter_column(operation: ops.AlterColumnOp, dialect: Any) -> Iterator[Change]:
     name, column = _name(operation), operation.column_name
     known = type_name(operation.modify_type or operation.existing_type, dialect)
-    if operation.modify_server_default is not False:
+    if isinstance(operation.modify_server_default, (sa.Identity, sa.Computed)):
+        yield TakeLock(name, "ACCESS EXCLUSIVE")
+    elif operation.modify_server_default is not False:
         default = read_default(operation.modify_server_default, dialect)
         existing = operation.existing_server_default
         before = None if existing is False or existing is None else read_default(existing, dialect)

@@ -9,6 +9,7 @@ from .changes import (
     AddColumn,
     AddConstraint,
     AddEnumValue,
+    Change,
     ChangeOfColumn,
     ChangeType,
     CreateIndex,
@@ -95,6 +96,11 @@ def _drop_table(change: DropTable, at: Situation) -> Problems:
 def _rename_column(change: RenameColumn, at: Situation) -> Problems:
     if at.schema.is_new_column(change.table, change.column):
         return
+    others = [act.change for act in (*at.before, *at.after) if isinstance(act.change, RenameColumn)]
+    own = [item for item in others if item.table.key == change.table.key]
+    if any(change.column == item.new or change.new == item.column for item in own):
+        # Two columns change places in one transaction: the name that code uses is there before and after.
+        return
     attribute = f"{change.new} = db.Column({recipes.quoted(change.column)}, ...)"
     yield Problem(
         "error",
@@ -113,6 +119,10 @@ def _broken(at: Situation) -> str:
 
 def _rename_table(change: RenameTable, at: Situation) -> Problems:
     if any(isinstance(act.change, CreateView) and act.change.table.key == change.table.key for act in at.after):
+        return
+    others = [act.change for act in (*at.before, *at.after) if isinstance(act.change, RenameTable)]
+    if any(change.table.key == other.new.key or change.new.key == other.table.key for other in others):
+        # Two tables change places: the name that code uses is there before and after.
         return
     is_used = at.has_model(change.new), at.has_model(change.table)
     if not at.is_early and is_used == (False, False):
@@ -247,6 +257,7 @@ def _set_not_null(change: SetNotNull, at: Situation) -> Problems:
         return
     known = at.schema.column(change.table, change.column)
     has_default = known is not None and known.default is not None and known.default.fills
+    has_default = has_default or any(_gives_default(act.change, change) for act in at.after)
     is_new = at.schema.is_new_column(change.table, change.column)
     if is_new and has_default:
         return
@@ -257,6 +268,13 @@ def _set_not_null(change: SetNotNull, at: Situation) -> Problems:
         f"{_where(at)} Set it in {at.late}, after the rows are filled.",
         recipes.in_phase(at, at.late, _not_null_lines(change, at)),
     )
+
+
+def _gives_default(change: Change, to: SetNotNull) -> bool:
+    """Return whether a change gives a default to the column that becomes NOT NULL."""
+    if not isinstance(change, SetDefault) or change.table.key != to.table.key:
+        return False
+    return change.column.casefold() == to.column.casefold() and change.default.fills
 
 
 def _drop_not_null(change: DropNotNull, at: Situation) -> Problems:

@@ -77,6 +77,8 @@ def locks_of(change: Change) -> Iterator[tuple[str, str]]:
         yield change.table.key, own
     if isinstance(change, AddConstraint) and change.referent is not None:
         yield change.referent.key, "SHARE ROW EXCLUSIVE"
+    elif isinstance(change, CreateTable):
+        yield from ((key.referent.key, "SHARE ROW EXCLUSIVE") for key in change.keys if key.referent is not None)
     elif isinstance(change, AttachPartition):
         yield change.partition.key, "ACCESS EXCLUSIVE"
 
@@ -518,7 +520,9 @@ def _is_free(at: Situation, key: str) -> bool:
 
 
 def _write_under_lock(change: WriteRows, at: Situation) -> Problems:
-    held = None if change.is_bounded else _held(at, change.table, *change.reads)
+    # Of what is new, or small, little is gone through.
+    tables = [table for table in (change.table, *change.reads) if not at.is_idle(table)]
+    held = _held(at, *tables) if tables and not change.is_bounded else None
     if held is not None:
         yield Problem(
             held[0],
@@ -578,14 +582,28 @@ def _cached_plan(change: ChangeType, at: Situation) -> Problems:
     """Look for statements that drivers keep prepared: they fail once a column in their result has another type."""
     known = at.schema.column(change.table, change.column)
     old = change.old or (known.type_ if known is not None else "")
-    is_new = at.schema.is_new_column(change.table, change.column)
-    if is_new or at.target.driver in _DOES_NOT or (old and is_same_type(old, change.new)):
+    if not at.schema.is_new_column(change.table, change.column):
+        yield from _other_type(change.table, change.column, old, change.new, at)
+
+
+def _swapped(change: RenameColumn, at: Situation) -> Problems:
+    """Look at a column that takes the name of one that had it in the same transaction, with another type."""
+    for act in at.before:
+        other = act.change
+        if isinstance(other, RenameColumn) and other.table.key == change.table.key and other.column == change.new:
+            old, new = at.schema.column(change.table, other.new), at.schema.column(change.table, change.column)
+            if old is not None and new is not None and old.type_ and new.type_:
+                yield from _other_type(change.table, change.new, old.type_, new.type_, at)
+
+
+def _other_type(table: Name, column: str, old: str, new: str, at: Situation) -> Problems:
+    if at.target.driver in _DOES_NOT or (old and is_same_type(old, new)):
         return
     keeps = at.target.driver in _KEEP_PLANS
     who = f"{at.target.driver} keeps" if keeps else "psycopg 3 and asyncpg keep"
     yield Problem(
         "warning" if keeps and old else "info",
-        f"{who} statements prepared: those that read {change.table}.{change.column} fail with 'cached plan must not "
+        f"{who} statements prepared: those that read {table}.{column} fail with 'cached plan must not "
         "change result type' until their connection is opened anew. Restart the processes right after, or keep none "
         "prepared.",
         f"# in the configuration of the application:\n{_KEEP_PLANS.get(at.target.driver, _KEEP_PLANS['psycopg'])}",
@@ -773,6 +791,7 @@ CHECKS = (
     Check("set-not-null", (SetNotNull,), _set_not_null, "idle"),
     Check("change-type", (ChangeType,), _change_type, "idle"),
     Check("cached-plan", (ChangeType,), _cached_plan, "new"),
+    Check("cached-plan", (RenameColumn,), _swapped, "new"),
     Check("concurrently-in-transaction", (Vacuum,), _vacuum),
     Check("lock-table", (TakeLock,), _take_lock, "idle"),
     Check("refresh-view", (RefreshView,), _refresh, "new"),
@@ -789,7 +808,7 @@ CHECKS = (
     Check("check-constraint", (AddConstraint,), _check, "idle"),
     Check("exclude-constraint", (AddConstraint,), _exclude, "idle"),
     Check("scan-under-lock", (ValidateConstraint,), _scan_under_lock, "idle"),
-    Check("scan-under-lock", (WriteRows,), _write_under_lock, "idle"),
+    Check("scan-under-lock", (WriteRows,), _write_under_lock),
     Check("enum-value", (AddEnumValue,), _enum),
     Check("constrain-domain", (ConstrainDomain,), _domain),
     Check("maintenance", (Maintain,), _maintain, "idle"),

@@ -237,7 +237,7 @@ class Schema:
 
 def never_null_column(text: str) -> str | None:
     """Return in lower case the column of which a condition says no more than that it is not NULL."""
-    words = text.replace("(", " ").replace(")", " ").split()
-    if [word.upper() for word in words[1:]] != ["IS", "NOT", "NULL"]:
+    name, *words = text.replace("(", " ").replace(")", " ").strip().rsplit(None, 3)
+    if [word.upper() for word in words] != ["IS", "NOT", "NULL"] or (" " in name and not name.endswith(('"', "`"))):
         return None
-    return words[0].rpartition(".")[2].strip('"`').casefold()
+    return name.rpartition(".")[2].strip('"`').casefold()

@@ -11,6 +11,7 @@ from .changes import (
     Change,
     ChangeType,
     CopyTable,
+    DropColumn,
     DropConstraint,
     DropNotNull,
     SetDefault,
@@ -66,6 +67,29 @@ def _add_column(change: AddColumn, at: Situation) -> Problems:
         yield Problem("error", f"SQLite cannot add {name} as a primary key.", batch)
 
 
+def _drop_column(change: DropColumn, at: Situation) -> Problems:
+    """Look for what DROP COLUMN does not do: on older versions nothing, and never a column that an index has."""
+    if at.act.in_batch:
+        return
+    table = recipes.quoted(change.table.table)
+    used = [
+        name
+        for (key, name), columns in at.schema.indexes.items()
+        if key == change.table.key and change.column.casefold() in {column.casefold() for column in columns}
+    ]
+    if not at.target.at_least(3, 35):
+        why = "SQLite cannot drop a column below 3.35"
+    elif used:
+        why = f"SQLite does not drop a column that an index has: {', '.join(used)}. Drop that first"
+    else:
+        return
+    yield Problem(
+        "error",
+        f"{change.table}.{change.column}: {why}; or in a batch, which copies the table.",
+        f"with op.batch_alter_table({table}) as batch_op:\n    batch_op.drop_column({recipes.quoted(change.column)})",
+    )
+
+
 def _copy(change: CopyTable, at: Situation) -> Problems:
     rows = at.schema.facts.rows.get(change.table.key)
     yield Problem(
@@ -101,6 +125,7 @@ def _vacuum(_change: Vacuum, at: Situation) -> Problems:
 CHECKS = (
     Check("cannot-alter", (AddConstraint, DropConstraint, ChangeType, SetNotNull, DropNotNull, SetDefault), _cannot),
     Check("cannot-add", (AddColumn,), _add_column, "new"),
+    Check("cannot-alter", (DropColumn,), _drop_column),
     Check("no-lock-timeout", (SetSetting,), _no_timeout),
     Check("concurrently-in-transaction", (Vacuum,), _vacuum),
     Check("table-copy", (CopyTable,), _copy, "idle"),
