@@ -48,7 +48,6 @@ from .printing import (
     bind_json,
     current_extension,
     describe_skipped,
-    is_at,
     journal_line,
     print_current,
     print_json,
@@ -254,6 +253,8 @@ def upgrade(
 
     Example: flask db upgrade --phase after-deploy
     """
+    from ..extension.glance import is_at
+
     if options["through"] and options["phase"] is None:
         raise UsageError("--through needs --phase: it runs every phase up to that one.")
     _refuse_together("--sql", sql, {"--plan": plan, "--json": as_json, "--through": options["through"]})

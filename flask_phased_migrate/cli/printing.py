@@ -79,14 +79,6 @@ def print_current(directory: str | None, *, check_heads: bool) -> bool:
     return text is not None
 
 
-def is_at(directory: str | None, revision: str) -> bool:
-    """Return whether one look shows that the database is at a target, which is the head, and nothing is in flight."""
-    from ..extension.glance import read_glance
-
-    found = read_glance(directory, of_empty=False) if revision in ("head", "heads") else None
-    return found is not None and found.is_at_head
-
-
 def _write_replacing(text: str) -> None:
     # What the terminal does not have is a question mark, as in Alembic's output.
     encoding = sys.stdout.encoding or "ascii"

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 LOCK_WAIT_S = 60.0
 READY_INTERVAL_S = 1.0
+_SECONDS = ("MIGRATE_LOCK_WAIT", "MIGRATE_LOCK_TIMEOUT", "MIGRATE_STATEMENT_TIMEOUT", "MIGRATE_RETRY_BUDGET")
 
 
 class Migrate:
@@ -428,6 +429,15 @@ class Migrate:
         runner = this_runner(str(uuid4()), operator=_operator(), app_version=None if version is None else str(version))
         required = bool(current_app.config.get("MIGRATE_REQUIRE_PHASES", False))
         return Run(project, runner, wait_s, options, required)
+
+    def check_run_settings(self, config: Any) -> None:
+        """Refuse settings of a run that cannot be used, for one that may have nothing to do.
+
+        :raises ConfigurationError: naming the setting.
+        """
+        self.read_phases(config)
+        for name in _SECONDS:
+            self._seconds(name, 1.0, None, config)
 
     def _seconds(self, name: str, default: float, given: float | None, config: Config) -> float:
         """Return a setting in seconds; ``given`` on the command line comes first.

@@ -15,6 +15,10 @@ from .state import current_settings, engines_of
 if TYPE_CHECKING:
     from ..plan import BindStatus
 
+_RUN_OPTIONS = (
+    *("phases", "default-phase", "boundary"),
+    *("lock-wait", "lock-timeout", "statement-timeout", "retry-budget"),
+)
 _OUR_ENV = Path(__file__).parent.parent / "templates" / "flask" / "env.py"
 
 
@@ -54,6 +58,20 @@ def read_glance(directory: str | None, *, of_empty: bool = True) -> Glance | Non
 def _read_listing(folder: PlainFolder) -> Listing | None:
     index = read_index([folder.versions])
     return None if index is None else plain_listing(index)
+
+
+def is_at(directory: str | None, revision: str) -> bool:
+    """Return whether one look shows that the database is at a target, which is the head, and nothing is in flight.
+
+    :raises ConfigurationError: if a run with these settings would be refused.
+    :raises DatabaseUnreachable: if there is no connection.
+    """
+    folder = plain_folder(directory) if revision in ("head", "heads") else None
+    if folder is None or folder.interpolates(*_RUN_OPTIONS):
+        return False
+    current_settings().migrate.check_run_settings(folder)
+    found = read_glance(directory, of_empty=False)
+    return found is not None and found.is_at_head
 
 
 def read_status(directory: str | None) -> tuple[BindStatus, ...] | None:

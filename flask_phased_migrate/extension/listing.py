@@ -58,6 +58,10 @@ class PlainFolder(NamedTuple):
         """Return an option of alembic.ini."""
         return self.options[name]
 
+    def interpolates(self, *names: str) -> bool:
+        """Return whether one of the options is more than plain words."""
+        return any("%" in value for name, value in self.options.items() if name.replace("_", "-") in names)
+
     def load(self, path: str) -> ModuleType:
         """Import one of the revision files.
 
@@ -97,8 +101,7 @@ def read_plain_phases(folder: PlainFolder) -> Phases | None:
 
     :raises ConfigurationError: if they cannot be used.
     """
-    words = ("phases", "default-phase", "default_phase", "boundary")
-    if any("%" in folder.options.get(word, "") for word in words):
+    if folder.interpolates("phases", "default-phase", "boundary"):
         return None
     return current_settings().migrate.read_phases(folder)
 
