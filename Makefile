@@ -2,6 +2,7 @@
 # make test    the tests; those that need a server are skipped where there is none
 # make docs    the documentation, in docs/_build/html
 # make lint    ruff and mypy
+# make translations   collects the words of the admin pages, and compiles their catalogues
 # make clean   removes what these made
 #
 # All of them work in a virtual environment of their own, .venv, and need Python 3.11 or newer.
@@ -16,7 +17,7 @@ OUT := example_app/out
 # The example of the README and of `make demo` is on SQLite, whatever the shell has set.
 unexport DATABASE_URL REPORTS_DATABASE_URL FLASK_APP FLASK_DEBUG
 
-.PHONY: help demo test docs lint clean
+.PHONY: help demo test docs lint translations clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -59,6 +60,17 @@ docs: $(VENV)/installed-docs
 
 lint: $(VENV)/installed-lint
 	@$(BIN)/python -m ruff check . && $(BIN)/python -m ruff format --check . && $(BIN)/python -m mypy
+
+PAGES = flask_phased_migrate/admin
+CATALOGUES = $(PAGES)/translations
+WORDS = --no-default-keywords -k text:1 -k texts:1,2 -k phrase:1 -k phrases:1,2
+
+translations: $(VENV)/installed-test
+	@cd $(PAGES) && $(abspath $(BIN))/pybabel -q extract -F $(abspath babel.cfg) $(WORDS) --omit-header --no-location \
+	  --sort-output -w 120 -o translations/flask_phased_migrate.pot .
+	@$(BIN)/pybabel -q update --ignore-pot-creation-date -w 120 -D flask_phased_migrate -d $(CATALOGUES) \
+	  -i $(CATALOGUES)/flask_phased_migrate.pot
+	@$(BIN)/pybabel -q compile -D flask_phased_migrate -d $(CATALOGUES)
 
 clean:
 	rm -rf $(VENV) build dist docs/_build $(OUT) example_app/instance

@@ -12,11 +12,12 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from . import databases, round_trips, timing
+from . import databases, round_trips, speed, timing
 from .apps import make_site
 from .histories import SHAPES
 from .report import Figures, as_json, describe_round_trips, describe_timing, read_versions
@@ -27,6 +28,8 @@ Say = Callable[[str], None]
 def main(arguments: Sequence[str] | None = None, say: Say = lambda line: print(line, flush=True)) -> int:  # noqa: T201
     """Measure what was asked for, say it line by line, and return the exit status."""
     options = parse(arguments)
+    if options.what == "speed":
+        return _measure_speed(options, say)
     engines = [engine for engine in options.engines if _answers(engine, say)]
     with tempfile.TemporaryDirectory(prefix="fpm_benchmark_", dir=options.folder) as name:
         folder = Path(name)
@@ -43,15 +46,29 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         "python -m benchmarks", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", nargs="?", choices=["all", "times", "round-trips"], default="all")
+    parser.add_argument("what", nargs="?", choices=["all", "times", "round-trips", "speed"], default="all")
     parser.add_argument("--revisions", type=int, nargs="+", default=[100, 1000], metavar="N", help="default: 100 1000")
     parser.add_argument("--rounds", type=int, default=5, help="pairs of each job; default: 5")
     parser.add_argument("--engines", nargs="+", choices=databases.ENGINES, default=list(databases.ENGINES))
     parser.add_argument("--shape", choices=sorted(SHAPES), default="linear", help="of the histories; default: linear")
     parser.add_argument("--folder", type=Path, help="where to work: SQLite's disk; default: the temporary folder")
     parser.add_argument("--trace", action="store_true", help="print the requests behind the counts of round trips")
+    parser.add_argument("--only", default="", metavar="WORDS", help="of speed, the rows with these words in them")
+    parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the ratios of speed into FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     return parser.parse_args(arguments)
+
+
+def _measure_speed(options: argparse.Namespace, say: Say) -> int:
+    with tempfile.TemporaryDirectory(prefix="fpm_benchmark_", dir=options.folder) as name:
+        bench = speed.Bench(Path(name), options.rounds)
+        figures = speed.measure_speed(bench, options.revisions, options.only, say)
+    if options.json is not None:
+        found = {"schema": 1, "speed": [asdict(figure) for figure in figures]}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    if options.svg is not None:
+        options.svg.write_text(speed.draw_figures(figures), encoding="utf-8")
+    return 0
 
 
 def _answers(engine: str, say: Say) -> bool:

@@ -25,6 +25,7 @@ from .environment import (
     READ_ONLY_KEY,
     Config,
     alembic_call,
+    already_open,
     open_script,
     revision_file_errors,
     run_environment,
@@ -51,7 +52,7 @@ def _alembic(directory: str | None, **options: Any) -> Iterator[Config]:
     alembic_plugin.activate()
     config = current_migrate().get_config(directory, **options)
     script = open_script(config)
-    with alembic_call(config), revision_file_errors(script):
+    with alembic_call(config), already_open(config, script), revision_file_errors(script):
         yield config
 
 

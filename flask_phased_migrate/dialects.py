@@ -5,6 +5,7 @@ One adapter per engine; the base class holds the careful defaults for an engine 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import math
 import select
@@ -198,9 +199,8 @@ class PostgreSQL(Adapter):
         return False
 
     def has_committed(self, connection: Connection, statement: str) -> bool:
-        # psycopg 2 and 3 know it without asking the server. Status 0 is "idle".
-        info = getattr(connection.connection.driver_connection, "info", None)
-        return getattr(info, "transaction_status", None) == 0
+        # Status 0 is "idle".
+        return getattr(_known_of(connection), "transaction_status", None) == 0
 
     def lock_session(self, engine: Engine, name: LockName) -> AbstractContextManager[LockSession]:
         return _server_lock(engine, _PostgreSQLLock, name.number)
@@ -211,8 +211,7 @@ class PostgreSQL(Adapter):
         )
 
     def session_id(self, connection: Connection) -> int | None:
-        info = getattr(connection.connection.driver_connection, "info", None)
-        return getattr(info, "backend_pid", None)
+        return getattr(_known_of(connection), "backend_pid", None)
 
     def takes_lock_timeout(self, statement: str) -> bool:
         # A data change that waits for a row keeps nobody from the table, and may have been at work for long.
@@ -249,6 +248,12 @@ class PostgreSQL(Adapter):
     def is_lock_timeout(self, error: BaseException) -> bool:
         # lock_not_available, deadlock_detected, serialization_failure (PostgreSQL documentation, appendix A).
         return _sqlstate(error) in ("55P03", "40P01", "40001")
+
+
+def _known_of(connection: Connection) -> Any:
+    """Return what psycopg 3 or 2 know of their session without asking the server."""
+    driver = connection.connection.driver_connection
+    return getattr(driver, "pgconn", None) or getattr(driver, "info", None)
 
 
 # pg_locks shows a 64-bit key as two unsigned halves (PostgreSQL documentation, view pg_locks).
@@ -685,6 +690,7 @@ def is_autocommit(connection: Connection) -> bool:
     return bool(told()) if callable(told) else getattr(driver, "autocommit", False) is True
 
 
+@functools.lru_cache(maxsize=4)
 def first_word(statement: str) -> str:
     """Return the first word of an SQL text in lower case, comments before it left out."""
     text = statement.lstrip(" \t\r\n(;")

@@ -21,6 +21,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Protocol
 
 import alembic.command
@@ -34,11 +35,12 @@ from alembic.script import revision as alembic_revision
 from alembic.util import CommandError
 from sqlalchemy.engine import Connection
 
-from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, MigrateError, RevisionFileError
+from .errors import ConfigurationError, DatabaseUnreachable, DriverMissing, LockHeld, MigrateError, RevisionFileError
 from .graph import Graph, build_graph
-from .loader import load_scripts
+from .index import file_order
+from .loader import Indexing, load_module, load_scripts
 from .phases import DEFAULT_BIND, Phases, base_bind
-from .recorder import hide_secrets
+from .revision_map import use_linear_map
 from .tables import Tables, build_tables
 
 # Alembic's ``op`` and ``context`` are process-global: two threads in env.py would share them.
@@ -49,6 +51,9 @@ CONNECTIONS_KEY = "phased_connections"
 """Attribute of a configuration: the :class:`Connections` of the tool, where they are not env.py's own."""
 COMPARISON_KEY = "phased_comparison"
 """Attribute of a configuration: called with what env.py gives to ``context.configure()``, which it may change."""
+INDEX_KEY = "phased_index"
+"""Attribute of a configuration: ``begin`` to use the index of revision files, ``use`` only if there is one, ``read``
+also where it cannot be kept."""
 BINDS_KEY = "phased_binds"
 """Option of a context: all the binds that our own env.py migrates."""
 
@@ -115,7 +120,8 @@ def open_script(config: AlembicConfig) -> ScriptDirectory:
             "flask db init"
         )
     found: ScriptDirectory = vars(alembic.command)["ScriptDirectory"].from_config(config)
-    _check_when_read(found)
+    use_linear_map(found)
+    _check_when_read(found, config.attributes.get(INDEX_KEY))
     return found
 
 
@@ -123,15 +129,21 @@ def _is_migrations_folder(folder: Path) -> bool:
     return (folder / "env.py").exists() or (folder / "versions").is_dir()
 
 
-def _check_when_read(script: ScriptDirectory) -> None:
+def _check_when_read(script: ScriptDirectory, index: str | None) -> None:
     """Let whoever asks Alembic for a revision have our errors: they name the file.
 
     Alembic's revision map calls its ``_generator`` once, when it is first asked for something.
+
+    :param index: how the index is used, as ``INDEX_KEY`` says.
     """
     load = script.revision_map._generator
+    indexing = None
+    if index is not None:
+        begins = index in ("begin", "read")
+        indexing = Indexing(lambda path: import_revision(path, script), begins, keeps=index != "read")
 
     def read() -> Iterator[Any]:
-        found = _load_scripts(script, lambda: load_scripts(script, load))
+        found = _load_scripts(script, lambda: load_scripts(script, load, indexing))
         _check_names(found)
         return iter(found)
 
@@ -145,6 +157,32 @@ def _load_scripts(script: ScriptDirectory, load: Callable[[], Iterable[Any]]) ->
         raise
     except (Exception, SystemExit) as error:
         raise _file_error(script, error) from error
+
+
+class Place(Protocol):
+    """Where revision files are: what an error may have to be looked for in. A script directory is one."""
+
+    @property
+    def dir(self) -> str:
+        """The migrations folder."""
+
+    @property
+    def version_locations(self) -> Sequence[str]:
+        """The folders of the revision files, those that are not where Alembic expects them."""
+
+
+def import_revision(path: str, place: Place) -> ModuleType:
+    """Import a file that the index knew, as it would have been in the beginning.
+
+    :raises RevisionFileError: if it cannot be.
+    """
+    try:
+        with stdout_to_stderr():
+            return load_module(path)
+    except (CommandError, MigrateError):
+        raise
+    except (Exception, SystemExit) as error:
+        raise _file_error(place, error) from error
 
 
 def _check_names(scripts: Iterable[Any]) -> None:
@@ -190,7 +228,7 @@ def revision_file_errors(script: ScriptDirectory) -> Iterator[None]:
 
 
 def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
-    """Return the graph of the revision files, loading each of them.
+    """Return the graph of the revision files; those that the index does not know are loaded for it.
 
     What they print while they are loaded goes to standard error: the caller may be writing an export.
 
@@ -207,17 +245,12 @@ def read_graph(script: ScriptDirectory, phases: Phases) -> Graph:
                 path=script.dir,
             ) from error
         raise
-    scripts.sort(key=lambda item: _file_order(script, item.path))
+    locations = [str(Path(location).absolute()) for location in script.version_locations]
+    scripts.sort(key=lambda item: file_order(locations, item.path))
     return build_graph(scripts, phases, lambda name: script.get_revision(name).revision)
 
 
-def _file_order(script: ScriptDirectory, path: str) -> tuple[int, str]:
-    locations = [str(Path(location).absolute()) for location in script.version_locations]
-    found = [index for index, location in enumerate(locations) if path.startswith(location)]
-    return (found[0] if found else 0, path)
-
-
-def _file_error(script: ScriptDirectory, error: BaseException) -> RevisionFileError:
+def _file_error(script: Place, error: BaseException) -> RevisionFileError:
     path, line = _file_at_fault(script, error)
     where = f"{path}, line {line}" if line else path
     hint = " Correct its revision or down_revision." if isinstance(error, alembic_revision.RevisionError) else ""
@@ -227,7 +260,7 @@ def _file_error(script: ScriptDirectory, error: BaseException) -> RevisionFileEr
     )
 
 
-def _file_at_fault(script: ScriptDirectory, error: BaseException) -> tuple[str, int]:
+def _file_at_fault(script: Place, error: BaseException) -> tuple[str, int]:
     """Return path and line of the revision file that an error is from, 0 for an unknown line."""
     if isinstance(error, SyntaxError) and error.filename:
         return error.filename, error.lineno or 0
@@ -529,6 +562,58 @@ def alembic_call(config: AlembicConfig) -> Iterator[None]:
 
 
 @contextmanager
+def already_open(config: AlembicConfig, script: ScriptDirectory) -> Iterator[None]:
+    """Let Alembic's own commands have ``script`` when they open the script directory of ``config``.
+
+    It reads the files as ours does, and walks their graph in linear time. Inside of :func:`alembic_call`.
+    """
+    names = vars(alembic.command)
+    stock = names["ScriptDirectory"]
+    names["ScriptDirectory"] = _OpenScript(stock, config, script)
+    try:
+        yield
+    finally:
+        names["ScriptDirectory"] = stock
+
+
+class _OpenScript:
+    """Stands in for the class of script directories: of one configuration, it is open already."""
+
+    def __init__(self, stock: Any, config: AlembicConfig, script: ScriptDirectory) -> None:
+        self._stock = stock
+        self._config = config
+        self._script = script
+
+    def from_config(self, config: AlembicConfig) -> Any:
+        """Return the script directory of a configuration."""
+        return self._script if config is self._config else self._stock.from_config(config)
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        return self._stock(*arguments, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stock, name)
+
+
+@contextmanager
+def alembic_alone(wait_s: float) -> Iterator[None]:
+    """Have Alembic's ``op`` and ``context``, which are of the whole process, to oneself for the block.
+
+    Unlike :func:`alembic_call` it changes nothing else of the process: other threads serve requests.
+
+    :raises LockHeld: if another thread has them for longer than ``wait_s`` seconds.
+    """
+    if not _ONE_AT_A_TIME.acquire(timeout=wait_s):
+        raise LockHeld(
+            f"Another thread of this process was at work with revision files for more than {wait_s:g} s. Try again."
+        )
+    try:
+        yield
+    finally:
+        _ONE_AT_A_TIME.release()
+
+
+@contextmanager
 def scratch_directory() -> Iterator[Callable[[Callable[[], None]], None]]:
     """Make an empty folder the working directory for the block; gives a function that calls another outside it.
 
@@ -595,6 +680,8 @@ _DRIVERS = {
 
 
 def _unreachable(error: sa.exc.OperationalError) -> str:
+    from .recorder import hide_secrets
+
     reason = hide_secrets(" ".join(str(error.orig).split()))
     hint = ""
     if "password" in reason.lower() or "access denied" in reason.lower():

@@ -22,7 +22,7 @@ from .extension import Migrate
 from .extension.project import Project, Request, split_range
 from .extension.settings import Setting, engines_of, migration_connections
 from .offline.text import Statement, render_sql
-from .phases import split_names
+from .phases import DEFAULT_BIND, split_names
 from .plan import Direction, Plan, Step
 
 DIALECTS = ("postgresql", "mysql", "mariadb", "sqlite", "mssql", "oracle")
@@ -333,6 +333,13 @@ _SETTINGS: Mapping[str, tuple[str | None, Any]] = {
     "MIGRATE_STATEMENT_TIMEOUT": ("statement-timeout", 0),
     "MIGRATE_RETRY_BUDGET": ("retry-budget", 60),
     "MIGRATE_REQUIRE_PHASES": (None, False),
+    "MIGRATE_INDEX": (None, True),
+    "MIGRATE_TARGET_VERSION": ("target-version", "what the server says"),
+    "MIGRATE_SMALL_TABLE_ROWS": ("small-table-rows", 0),
+    "MIGRATE_LINT_STYLE": ("lint-style", False),
+    "MIGRATE_INCLUDE_TABLES": (None, "all"),
+    "MIGRATE_EXCLUDE_TABLES": (None, ""),
+    "MIGRATE_SCHEMAS": (None, ""),
     "MIGRATE_OPERATOR": (None, "the login name"),
     "MIGRATE_APP_VERSION": (None, ""),
     "MIGRATE_ADMIN_ENABLED": (None, False),
@@ -381,6 +388,8 @@ def _phases_in_use(migrate: Migrate, config: Any) -> dict[str, Any]:
 
 
 def _words(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name or DEFAULT_BIND}: {item}" for name, item in value.items())
     return ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else value
 
 

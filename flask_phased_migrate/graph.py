@@ -5,12 +5,12 @@ Everything here is about ids. Which of them are applied is :mod:`flask_phased_mi
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
+from .ancestry import Ancestry, without_inherited
 from .errors import RevisionFileError
 from .phases import DEFAULT_BIND, Bodies, Phases, read_bodies
 
@@ -21,7 +21,8 @@ class Revision:
 
     ``down`` are the ids it revises, ``depends_on`` the ids it needs besides; ``labels`` the branch labels
     written in the file itself. ``independent_of`` are the ids whose later phases its steps may overtake, and
-    ``independence_problem`` what is wrong with how they are written.
+    ``independence_problem`` what is wrong with how they are written. ``mentions_assured`` is False where the file is
+    known to have no ``assured(...)``.
     """
 
     id: str
@@ -36,11 +37,20 @@ class Revision:
     attributes: Mapping[str, Any] = field(default_factory=dict)
     independent_of: tuple[str, ...] = ()
     independence_problem: str | None = None
+    mentions_assured: bool = True
 
-    @property
+    @cached_property
     def parents(self) -> tuple[str, ...]:
         """The ids that must be applied first: ``down``, then ``depends_on``."""
-        return tuple(dict.fromkeys(self.down + self.depends_on))
+        return tuple(dict.fromkeys(self.down + self.depends_on)) if self.depends_on else self.down
+
+    def imported(self) -> Revision:
+        """Return the revision, its file imported if it was not yet.
+
+        :raises RevisionFileError: if it cannot be.
+        """
+        len(self.attributes)
+        return self
 
     @property
     def is_merge(self) -> bool:
@@ -83,79 +93,41 @@ class Graph:
         return tuple(revision.id for revision in self.revisions.values() if not revision.down)
 
     @cached_property
-    def _bit(self) -> dict[str, int]:
-        return {name: 1 << position for position, name in enumerate(self.revisions)}
+    def _ancestry(self) -> Ancestry:
+        """Who needs whom through ``down`` and ``depends_on``.
 
-    @cached_property
-    def _ancestor_bits(self) -> dict[str, int]:
-        """For each id the bits of its ancestors through ``down`` and ``depends_on``, itself left out."""
-        bits: dict[str, int] = {}
-        for name in self._parents_first():
-            mask = 0
-            for parent in self.revisions[name].parents:
-                mask |= bits[parent] | self._bit[parent]
-            bits[name] = mask
-        return bits
+        Without a dependency that a revision's own line has already: as Alembic walks.
+        """
+        down = {name: revision.down for name, revision in self.revisions.items()}
+        needs = {name: revision.depends_on for name, revision in self.revisions.items() if revision.depends_on}
+        needed = without_inherited(down, needs)
+        return Ancestry({name: tuple(dict.fromkeys((*ids, *needed.get(name, ())))) for name, ids in down.items()})
 
-    def _parents_first(self) -> list[str]:
-        waiting = {name: len(revision.parents) for name, revision in self.revisions.items()}
-        followers: dict[str, list[str]] = {name: [] for name in self.revisions}
-        for revision in self.revisions.values():
-            for parent in revision.parents:
-                followers[parent].append(revision.id)
-        ready = [name for name, count in waiting.items() if not count]
-        order = []
-        while ready:
-            name = ready.pop()
-            order.append(name)
-            for follower in followers[name]:
-                waiting[follower] -= 1
-                if not waiting[follower]:
-                    ready.append(follower)
-        return order
-
-    @cached_property
-    def _walked_parents(self) -> dict[str, tuple[str, ...]]:
-        """For each id its parents, without a dependency that its own line has already: as Alembic walks."""
-        inherited: dict[str, int] = {}
-        walked = {}
-        for name in self._parents_first():
-            revision = self.revisions[name]
-            mask = 0
-            for parent in revision.down:
-                mask |= inherited[parent] | self._mask(self.revisions[parent].depends_on)
-            inherited[name] = mask
-            walked[name] = tuple(
-                parent for parent in revision.parents if parent in revision.down or not mask & self._bit[parent]
-            )
-        return walked
-
-    def _mask(self, ids: Iterable[str]) -> int:
-        mask = 0
-        for name in ids:
-            mask |= self._bit[name]
-        return mask
-
-    def _names(self, mask: int) -> frozenset[str]:
-        return frozenset(name for name, bit in self._bit.items() if mask & bit)
+    def is_acyclic(self) -> bool:
+        """Return whether no revisions need each other."""
+        return not Ancestry({name: item.parents for name, item in self.revisions.items()}).circular
 
     def ancestors(self, *ids: str) -> frozenset[str]:
         """Return every id that one of ``ids`` needs, through ``down`` and ``depends_on``; not ``ids``."""
-        mask = 0
-        for name in ids:
-            mask |= self._ancestor_bits[name]
-        return self._names(mask & ~self._mask(ids))
+        return frozenset(self._ancestry.ancestors(ids).difference(ids))
 
     def closure(self, ids: Iterable[str]) -> frozenset[str]:
         """Return ``ids`` and all their ancestors."""
-        mask = 0
-        for name in ids:
-            mask |= self._ancestor_bits[name] | self._bit[name]
-        return self._names(mask)
+        return frozenset(self._ancestry.closure(ids))
+
+    def descendants(self, ids: Iterable[str]) -> frozenset[str]:
+        """Return every id that needs one of ``ids``, which may be another of them."""
+        return frozenset(self._ancestry.descendants(ids))
 
     def is_ancestor(self, older: str, newer: str) -> bool:
         """Return whether ``newer`` needs ``older``."""
-        return bool(self._ancestor_bits[newer] & self._bit[older])
+        return self._ancestry.is_ancestor(older, newer)
+
+    def tips(self, ids: Collection[str]) -> tuple[str, ...]:
+        """Return those of ``ids`` that no other of them needs, in the order of the files."""
+        needed = self._ancestry.ancestors(ids)
+        chosen = frozenset(ids).difference(needed)
+        return tuple(name for name in self.revisions if name in chosen)
 
     def order(self, ids: Collection[str]) -> tuple[str, ...]:
         """Return ``ids`` with every revision after what it needs: the order of an upgrade.
@@ -167,71 +139,53 @@ class Graph:
 
     def newest_first(self, ids: Collection[str]) -> tuple[str, ...]:
         """Return ``ids`` with every revision before what it needs: the order of a listing."""
-        walked = self._walk(set(ids))
-        if len(walked) == len(set(ids)):
+        chosen = frozenset(ids)
+        if len(chosen) == len(self.revisions):
+            return self._all_newest_first
+        walked = self._ancestry.walk(self.tips(chosen), chosen)
+        if len(walked) == len(chosen):
             return walked
         # The selection has gaps, so the walk cannot reach all of it: take it out of the whole order.
-        chosen = set(ids)
-        return tuple(name for name in self._walk(set(self.revisions)) if name in chosen)
+        return tuple(name for name in self._all_newest_first if name in chosen)
 
-    def _walk(self, todo: set[str]) -> tuple[str, ...]:
-        needed = 0
-        for name in todo:
-            needed |= self._ancestor_bits[name]
-        tips = [name for name in self.revisions if name in todo and not needed & self._bit[name]]
-        output: list[str] = []
-        position = 0
-        while tips:
-            candidate = tips[position]
-            blocker = self._tip_above(candidate, position, tips)
-            if blocker is not None:
-                position = blocker
-                continue
-            if candidate in todo:
-                output.append(candidate)
-                todo.discard(candidate)
-            following = [name for name in self._walked_parents[candidate] if name in todo and name not in tips]
-            if following:
-                tips[position] = following[0]
-                tips.extend(following[1:])
-            else:
-                del tips[position]
-                position = max(position - 1, 0)
-        return tuple(output)
-
-    def _tip_above(self, candidate: str, position: int, tips: list[str]) -> int | None:
-        """Return the position of the first other tip that needs ``candidate``."""
-        bit = self._bit[candidate]
-        for index, tip in enumerate(tips):
-            if index != position and self._ancestor_bits[tip] & bit:
-                return index
-        return None
+    @cached_property
+    def _all_newest_first(self) -> tuple[str, ...]:
+        return self._ancestry.walk(self.tips(self.revisions.keys()), self.revisions.keys())
 
 
 def build_graph(scripts: Iterable[Any], phases: Phases, resolve: Callable[[str], str]) -> Graph:
     """Return the :class:`Graph` of Alembic ``Script`` objects, in their order.
+
+    A script with a method ``read_revision`` gives its :class:`Revision` itself, and is imported where that is None.
 
     :param resolve: turns what a ``depends_on`` names (an id, part of one, a branch label) into an id.
     :raises RevisionFileError: if a file's dependency cannot be found.
     """
     revisions = {}
     for script in scripts:
-        module = script.module
-        own_phase = getattr(module, "phase", None)
-        revisions[script.revision] = Revision(
-            id=script.revision,
-            down=_as_tuple(script.down_revision),
-            depends_on=_resolved(script, resolve),
-            labels=tuple(sorted(_as_tuple(getattr(module, "branch_labels", None)))),
-            message=script.doc or "",
-            doc=script.longdoc or "",
-            path=script.path,
-            upgrade=read_bodies(getattr(module, "upgrade", None), "upgrade", phases, own_phase),
-            downgrade=read_bodies(getattr(module, "downgrade", None), "downgrade", phases, own_phase),
-            attributes={name: value for name, value in vars(module).items() if not name.startswith("_")},
-        )
+        indexed = getattr(script, "read_revision", None)
+        found = None if indexed is None else indexed(phases)
+        found = _imported(script, phases) if found is None else found
+        depends_on = _resolved(script, resolve)
+        revisions[found.id] = replace(found, depends_on=depends_on) if depends_on else found
     _check_links(revisions)
     return Graph({name: _with_independence(revision, revisions) for name, revision in revisions.items()})
+
+
+def _imported(script: Any, phases: Phases) -> Revision:
+    module = script.module
+    own_phase = getattr(module, "phase", None)
+    return Revision(
+        id=script.revision,
+        down=_as_tuple(script.down_revision),
+        labels=tuple(sorted(_as_tuple(getattr(module, "branch_labels", None)))),
+        message=script.doc or "",
+        doc=script.longdoc or "",
+        path=script.path,
+        upgrade=read_bodies(getattr(module, "upgrade", None), "upgrade", phases, own_phase),
+        downgrade=read_bodies(getattr(module, "downgrade", None), "downgrade", phases, own_phase),
+        attributes={name: value for name, value in vars(module).items() if not name.startswith("_")},
+    )
 
 
 def _with_independence(revision: Revision, known: Collection[str]) -> Revision:
@@ -277,12 +231,8 @@ def _check_links(revisions: Mapping[str, Revision]) -> None:
                 raise RevisionFileError(
                     f"{revision.path}: {word} names '{parent}', which no revision file has.", path=revision.path
                 )
-    left = set(revisions).difference(Graph(revisions)._parents_first())
-    if left:
-        # What waits for a circle is left as well; what nothing left needs is not part of one.
-        while idle := left.difference(*(revisions[name].parents for name in left)):
-            left -= idle
-        circle = [name for name in revisions if name in left]
+    circle = Ancestry({name: item.parents for name, item in revisions.items()}).circular
+    if circle:
         path = revisions[circle[0]].path
         raise RevisionFileError(f"{path}: these revisions need each other: {', '.join(circle)}.", path=path)
 
@@ -306,10 +256,7 @@ def assign_unnamed(graph: Graph, binds: Collection[str]) -> Graph:
 def _unnamed(bodies: Bodies) -> Bodies:
     if bodies.phased:
         return bodies
-    parts = tuple(
-        body if inspect.signature(body.function).parameters else replace(body, bind=DEFAULT_BIND)
-        for body in bodies.parts
-    )
+    parts = tuple(body if body.takes_arguments else body.on(DEFAULT_BIND) for body in bodies.parts)
     return replace(bodies, parts=parts)
 
 

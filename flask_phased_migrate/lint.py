@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, Protocol
 
 from alembic.operations import Operations
 from alembic.runtime.migration import MigrationContext
@@ -15,20 +15,25 @@ from .assurances import Assurance
 from .graph import Graph, Revision
 from .inspection.observation import Observation, Seen
 from .operations import ExecuteScriptOp
-from .phases import Phases
+from .phases import Body, Phases
 from .plan import Step, coded_phases
-from .rules import RULES, checks_of
+from .rules import RULES, checks_of, undo_checks_of
 from .rules.changes import (
+    NOWHERE,
     AddColumn,
     AddConstraint,
     Change,
     CreateIndex,
     CreateTable,
     DropColumn,
+    Maintain,
     Opaque,
     ReadsDatabase,
+    RefreshView,
     RunProgram,
     SetSetting,
+    TakeLock,
+    Vacuum,
     ValidateConstraint,
     WriteRows,
 )
@@ -38,12 +43,17 @@ from .rules.schema import Facts, Schema
 from .rules.situation import LEVELS, Act, Check, Level, Problem, Situation, Target
 from .rules.types import is_same_type
 
-Observe = Callable[[Step], Observation]
+
+class Observe(Protocol):
+    """Tells what the body of a step does; of its downgrade where ``undo``."""
+
+    def __call__(self, step: Step, *, undo: bool = False) -> Observation: ...
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One result of one rule. ``reason`` is why it is assured that there is no harm, None where nobody did."""
+    """One result of one rule. ``reason`` is why it is assured that there is no harm, None where nobody did;
+    ``direction`` whether it is about the upgrade or about its undo."""
 
     rule: str
     level: Level
@@ -56,6 +66,7 @@ class Finding:
     message: str
     rewrite: str | None = None
     reason: str | None = None
+    direction: Literal["upgrade", "downgrade"] = "upgrade"
 
 
 @dataclass(frozen=True)
@@ -78,7 +89,8 @@ class Subject:
 
     ``names`` are the revisions to go through, ``reported`` those whose findings are wanted. What ``pending`` ones make
     is new to each of them; of the others, only to the revision itself. ``done`` are (revision, phase) of the ledger.
-    ``models`` are the columns by table that the new code has, ``small_rows`` how many make a table that is not small.
+    ``models`` are the columns by table that the new code has, ``small_rows`` how many make a table that is not small;
+    ``style`` are the rules of style that are asked for.
     """
 
     bind: str
@@ -90,6 +102,7 @@ class Subject:
     facts: Facts = field(default_factory=Facts)
     models: Mapping[str, frozenset[str]] | None = None
     small_rows: int = 0
+    style: frozenset[str] = frozenset()
 
 
 def lint(
@@ -119,6 +132,14 @@ class _Look:
     acts: list[Act] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
     dropped_types: dict[int, str] = field(default_factory=dict)
+    is_undo: bool = False
+    given_up: frozenset[str] = frozenset()
+
+    @property
+    def body(self) -> Body:
+        """The body that is looked at."""
+        bodies = self.revision.downgrade if self.is_undo else self.revision.upgrade
+        return bodies.body(self.step.bind, self.step.phase)
 
     @property
     def changes(self) -> Iterator[Change]:
@@ -134,7 +155,8 @@ class _Linter:
         self.subject = subject
         self.observe = observe
         self.schema = Schema(subject.facts)
-        self.checks = _by_kind(checks_of(subject.target.dialect))
+        self.checks = _by_kind(checks_of(subject.target.dialect, subject.style))
+        self.undo_checks = _by_kind(undo_checks_of(subject.target.dialect))
         self.compiler = Compiler(_sqlalchemy_name(subject.target.dialect))
 
     def findings(self) -> list[Finding]:
@@ -147,7 +169,11 @@ class _Linter:
             before = name
             own = list(self._revision(self.graph[name]))
             if name in self.subject.reported:
-                found += [item for item in own if (item.revision, item.phase) not in self.subject.done]
+                found += [
+                    item
+                    for item in own
+                    if item.direction == "downgrade" or (item.revision, item.phase) not in self.subject.done
+                ]
         return found
 
     def _revision(self, revision: Revision) -> Iterator[Finding]:
@@ -162,15 +188,37 @@ class _Linter:
         yield from self._missing_undo(revision, looks)
         yield from self._dropped_and_added(revision, looks)
         yield from self._keys_without_index(looks)
+        yield from self._undo(revision, looks)
 
-    def _look(self, revision: Revision, step: Step) -> _Look:
-        """Return what a step does, change by change."""
-        look = _Look(revision, step)
-        for seen in self.observe(step).seen:
+    def _undo(self, revision: Revision, looks: Sequence[_Look]) -> Iterator[Finding]:
+        """Look at the downgrade, the last phase first, on the tables as the upgrade leaves them."""
+        if revision.downgrade.problem is not None:
+            return
+        schema = self.schema
+        self.schema = schema.copy()
+        # It runs some time after the upgrade: what that made is in use by then.
+        self.schema.forget_new()
+        for phase in reversed(coded_phases(revision, self.subject.bind, self.phases, undo=True)):
+            step = Step(self.subject.bind, revision.id, phase)
+            look = self._look(revision, step, undo=True, made=_made(looks))
+            # It is seldom run, and then in need: what takes a moment longer is no reason not to write it plainly.
+            yield from (item for item in self._step(look) if item.level == "error")
+        self.schema = schema
+
+    def _look(self, revision: Revision, step: Step, *, undo: bool = False, made: frozenset[str] = frozenset()) -> _Look:
+        """Return what a step does, change by change; of an undo, with the tables ``made`` by the upgrade.
+
+        Before the deploy is undone when the new code is gone: nobody uses then what the upgrade made.
+        """
+        look = _Look(revision, step, is_undo=undo)
+        if undo and not self.phases.moves_pointer(step.phase):
+            look.given_up = made
+        for seen in self.observe(step, undo=undo).seen:
             for statement in read_seen(seen, self.compiler.dialect):
-                for change in statement.changes:
+                # What is sent to the bind has a place even where it changes nothing: a generator may not ask there.
+                for change in statement.changes or ((Change(NOWHERE),) if seen.is_direct else ()):
                     place = (seen.line, seen.transaction, seen.autocommit, seen.in_batch)
-                    look.acts.append(Act(change, *place, statement.clauses))
+                    look.acts.append(Act(change, *place, statement.clauses, statement.is_conditional))
                     look.seen.append(seen)
         return look
 
@@ -181,7 +229,8 @@ class _Linter:
         early_read = self._reads_too_early(look)
         for place, act in enumerate(look.acts):
             seen = look.seen[place]
-            if (early_read and seen.kind == "read") or (_is_muted_read(seen) and self._is_begun(look)):
+            asks = seen.kind == "read" or seen.is_direct
+            if (early_read and asks) or (_is_muted_read(seen) and self._is_begun(look)):
                 yield self._finding(look, place, "read-before-yield", _EARLY_READ)
                 break
             if _is_muted_read(seen):
@@ -195,19 +244,19 @@ class _Linter:
 
     def _is_begun(self, look: _Look) -> bool:
         """Return whether an earlier phase of the revision is done, so that nothing more is said of it."""
-        return any(name == look.revision.id for name, _ in self.subject.done)
+        return not look.is_undo and any(name == look.revision.id for name, _ in self.subject.done)
 
     def _reads_too_early(self, look: _Look) -> bool:
-        body = look.revision.upgrade.body(look.step.bind, look.step.phase)
+        body = look.body
         return body.segment is not None and body.segment < (body.segments or 0) - 1
 
     def _change(self, look: _Look, place: int, act: Act) -> Iterator[Finding]:
-        checks = self.checks(type(act.change))
+        checks = (self.undo_checks if look.is_undo else self.checks)(type(act.change))
         if not checks:
             return
         at = Situation(
             self.subject.target, self.phases, look.step.phase, self.schema, look.acts, place,
-            look.revision.upgrade.phased, self.subject.models, self.subject.small_rows,
+            look.revision.upgrade.phased, self.subject.models, self.subject.small_rows, look.is_undo, look.given_up,
         )  # fmt: skip
         found: dict[str, Problem] = {}
         for check in checks:
@@ -224,6 +273,7 @@ class _Linter:
         return Finding(
             rule, problem.level, look.step.bind, look.step.revision, look.step.phase, look.revision.path, seen.line,
             self.compiler.statement(seen), problem.message, problem.rewrite, _reason(rule, seen.assurances),
+            "downgrade" if look.is_undo else "upgrade",
         )  # fmt: skip
 
     def _bad_assurances(self, look: _Look) -> Iterator[Finding]:
@@ -249,7 +299,7 @@ class _Linter:
 
     def _missing_undo(self, revision: Revision, looks: Sequence[_Look]) -> Iterator[Finding]:
         """Look for what no downgrade undoes; rows that were changed need not be changed back."""
-        doing = [look.step.phase for look in looks if any(not isinstance(item, _NOT_UNDONE) for item in look.changes)]
+        doing = [look.step.phase for look in looks if any(_is_undone(item) for item in look.changes)]
         if not doing:
             return
         given = revision.attributes.get("irreversible")
@@ -325,7 +375,14 @@ _EARLY_READ = Problem(
 
 
 # Rows that were changed need not be changed back, and of a program nobody knows.
-_NOT_UNDONE = (WriteRows, RunProgram, ReadsDatabase, Opaque, ValidateConstraint, SetSetting)
+_NOT_UNDONE = (
+    *(WriteRows, RunProgram, ReadsDatabase, Opaque, ValidateConstraint, SetSetting, TakeLock, RefreshView, Vacuum),
+    Maintain,
+)
+
+
+def _is_undone(change: Change) -> bool:
+    return type(change) is not Change and not isinstance(change, _NOT_UNDONE)
 
 
 def _bad_assurance(item: Assurance, unknown: Sequence[str]) -> Problem:
@@ -357,6 +414,11 @@ def _foreign_keys(change: Change) -> Iterator[AddConstraint]:
     for key in keys:
         if isinstance(key, AddConstraint) and key.kind == "foreign key":
             yield key
+
+
+def _made(looks: Sequence[_Look]) -> frozenset[str]:
+    """Return the keys of the tables that the upgrade makes."""
+    return frozenset(item.table.key for look in looks for item in look.changes if isinstance(item, CreateTable))
 
 
 def _is_muted_read(seen: Seen) -> bool:
@@ -410,6 +472,13 @@ class Compiler:
             return f"execute_script({quoted(seen.what.path)})"
         try:
             return self._sql(seen)
+        except Exception:
+            return self._without_values(seen)
+
+    def _without_values(self, seen: Seen) -> str:
+        """Return SQL with the names of its values where they cannot be written out, else the operation's name."""
+        try:
+            return str(seen.what.sqltext.compile(dialect=self.dialect))
         except Exception:
             # What a batch on SQLite does has no SQL of its own, nor has a value that cannot be written out; and an
             # operation of the project's own may raise anything.

@@ -17,7 +17,7 @@ import re
 import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeVar
 
 from .errors import ConfigurationError, UsageError
@@ -134,6 +134,15 @@ class Body:
         """Return whether the body has code for ``bind``, or for the bind that ``bind`` is one more copy of."""
         return self.bind is None or self.bind == base_bind(bind)
 
+    @property
+    def takes_arguments(self) -> bool:
+        """Whether the function takes any argument."""
+        return bool(inspect.signature(self.function).parameters)
+
+    def on(self, bind: str) -> Body:
+        """Return the body as one of ``bind``."""
+        return replace(self, bind=bind)
+
     def arguments(self, offered: Mapping[str, Any]) -> dict[str, Any]:
         """Return those of an environment's keyword arguments that the body takes.
 
@@ -142,6 +151,39 @@ class Body:
         if not isinstance(self.function, PhasedPart):
             return dict(offered)
         return accepted_arguments(self.function.function, offered)
+
+
+class UnloadedBody(Body):
+    """A body of a file that is imported when its function is asked for.
+
+    :param load: imports the file and returns the body.
+    """
+
+    def __init__(
+        self, phase: str, load: Callable[[], Body], place: tuple[str | None, int | None, int | None], takes: bool
+    ) -> None:
+        bind, segment, segments = place
+        vars(self).update(phase=phase, bind=bind, segment=segment, segments=segments)
+        vars(self).update(_load=load, _place=place, _takes=takes)
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """The function.
+
+        :raises RevisionFileError: if the file cannot be imported, or has something else.
+        """
+        load: Callable[[], Body] = vars(self)["_load"]
+        return load().function
+
+    @property
+    def takes_arguments(self) -> bool:
+        """Whether the function takes any argument."""
+        return bool(vars(self)["_takes"])
+
+    def on(self, bind: str) -> Body:
+        """Return the body as one of ``bind``."""
+        mine = vars(self)
+        return UnloadedBody(self.phase, mine["_load"], (bind, *mine["_place"][1:]), mine["_takes"])
 
 
 def base_bind(bind: str) -> str:
@@ -427,8 +469,7 @@ def _read_generator(function: PhasedFunction, direction: str, phases: Phases) ->
     problem = _generator_problem(function, direction, names, phases)
     if problem is not None:
         return Bodies(phased=True, problem=problem)
-    if direction == "downgrade":
-        names = tuple(sorted(names, key=lambda name: _position(name, phases), reverse=True))
+    names = segment_order(names, direction, phases) or names
     problem, segments = count_segments(function.function)
     if problem is None and segments is None:
         problem = (
@@ -452,13 +493,22 @@ def _generator_problem(function: PhasedFunction, direction: str, names: tuple[st
     for name in names:
         if names.count(name) > 1:
             return f"{direction}() names the phase '{name}' more than once"
-    known = [phases.index(name) for name in names if name in phases.names]
-    if direction == "upgrade" and known != sorted(known):
+    if segment_order(names, direction, phases) is None:
         return (
             f"{direction}() names its segments out of order: {', '.join(names)}. The phases run in the order "
             f"{', '.join(phases.names)}, and so must the segments"
         )
     return None
+
+
+def segment_order(names: tuple[str, ...], direction: str, phases: Phases) -> tuple[str, ...] | None:
+    """Return which phase each segment of a generator is, first to last; None for names in an order that may not be."""
+    if len(set(names)) < len(names):
+        return None
+    if direction == "downgrade":
+        return tuple(sorted(names, key=lambda name: _position(name, phases), reverse=True))
+    known = [phases.index(name) for name in names if name in phases.names]
+    return names if known == sorted(known) else None
 
 
 def segment_problem(direction: str, names: tuple[str, ...], segments: int) -> str:
@@ -503,18 +553,21 @@ def count_segments(function: Callable[..., Any]) -> tuple[str | None, int | None
     except (OSError, SyntaxError, TypeError):
         return None, None
     definition = tree.body[0]
-    if not isinstance(definition, ast.FunctionDef):
-        return None, None
+    return written_segments(definition) if isinstance(definition, ast.FunctionDef) else (None, None)
+
+
+def written_segments(definition: ast.FunctionDef) -> tuple[str | None, int | None]:
+    """Return what :func:`count_segments` does, of a function as it is written."""
     block = _block_with_yield(definition)
     if block is not None:
         return (
-            f"{function.__name__}() has a yield inside 'with {block}': its operations would run in the "
+            f"{definition.name}() has a yield inside 'with {block}': its operations would run in the "
             "next phase. Close the block before the yield"
         ), None
     past = _reaches_past_alembic(definition)
     if past is not None:
         return (
-            f"{function.__name__}() uses '{past}' before a yield: that would be done again for each later phase, since "
+            f"{definition.name}() uses '{past}' before a yield: that would be done again for each later phase, since "
             "only what goes through op can be passed over. Write one function a phase (@upgrade.phase(...))"
         ), None
     yields = _count_yields(definition.body)
@@ -536,7 +589,7 @@ def _own_nodes(root: ast.AST) -> Iterator[ast.AST]:
 def _block_with_yield(definition: ast.FunctionDef) -> str | None:
     """Return the name of a batch or autocommit block that has a yield inside."""
     for node in _own_nodes(definition):
-        if isinstance(node, ast.With) and any(_yields(statement) for statement in node.body):
+        if isinstance(node, ast.With) and any(counted_yields(statement) for statement in node.body):
             for item in node.items:
                 name = _called_name(item.context_expr)
                 if name in {"batch_alter_table", "autocommit_block"}:
@@ -553,7 +606,7 @@ def _reaches_past_alembic(definition: ast.FunctionDef) -> str | None:
 
     To ask an engine or a connection for its dialect is no harm.
     """
-    last = max((place for place, statement in enumerate(definition.body) if _yields(statement)), default=0)
+    last = max((place for place, statement in enumerate(definition.body) if counted_yields(statement)), default=0)
     nodes = [node for statement in definition.body[:last] for node in (statement, *_own_nodes(statement))]
     harmless = {id(node.value) for node in nodes if isinstance(node, ast.Attribute) and node.attr in _FACTS}
     for node in nodes:
@@ -576,7 +629,7 @@ def _called_name(expression: ast.expr) -> str | None:
     return None
 
 
-def _yields(node: ast.AST) -> int:
+def counted_yields(node: ast.AST) -> int:
     """Return how many yields are written in ``node``, itself counted."""
     if isinstance(node, _Scope):
         return 0
@@ -588,10 +641,10 @@ def _count_yields(statements: list[ast.stmt]) -> int | None:
     total = 0
     for statement in statements:
         if isinstance(statement, ast.Return):
-            return None if _yields(statement) else total
+            return None if counted_yields(statement) else total
         if not isinstance(statement, _Scope) and any(isinstance(node, ast.Return) for node in _own_nodes(statement)):
             return None
-        count = _count_in(statement) if _yields(statement) else 0
+        count = _count_in(statement) if counted_yields(statement) else 0
         if count is None:
             return None
         total += count
@@ -599,7 +652,7 @@ def _count_yields(statements: list[ast.stmt]) -> int | None:
 
 
 def _count_in(statement: ast.stmt) -> int | None:
-    written = _yields(statement)
+    written = counted_yields(statement)
     if isinstance(statement, (ast.Expr, ast.Assign, ast.AnnAssign)):
         return 1 if isinstance(statement.value, ast.Yield) and written == 1 else None
     if isinstance(statement, ast.With):

@@ -13,7 +13,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from alembic.script.revision import RevisionError
 
@@ -21,10 +21,11 @@ from .environment import BINDS_KEY, COMPARISON_KEY, HOOKED_KEY, READ_ONLY_KEY, b
 from .errors import Refused, StepInterrupted
 from .operations import PHASE_MARKER, RUNNER_KEY, BodyRunner, ExecuteScriptOp, resolve_script
 from .phases import DEFAULT_BIND, Body, PhasedFunction, Phases, body_checksum, configure_phases, read_bodies
-from .plan import Direction, Record, Step, resolve_choices
-from .recorder import Recorder, Runner, read_history
-from .scripts import is_sql, run_script, run_sql_file, script_environment
 from .tables import Tables, bookkeeping_names, build_tables, ledger_forget
+
+if TYPE_CHECKING:
+    # env.py runs for much that has nothing to do with steps: these are imported when a step is at hand.
+    from .plan import Direction, Record, Step
 
 
 def before_configure(environment: Any, options: dict[str, Any]) -> None:
@@ -81,6 +82,8 @@ def _guard(step: Any, context: Any) -> None:
     own_phase = str(getattr(module, "phase", "") or _phases_of(context).default)
 
     def run_once(**arguments: Any) -> None:
+        from .plan import Step
+
         runner = context.opts.get(RUNNER_KEY)
         if isinstance(runner, PlainRunner):
             runner.step = Step(bind_name(context.opts, arguments), revision, own_phase)
@@ -110,6 +113,8 @@ def _refuse_below_flight(revision: str, context: Any) -> None:
 
     :raises Refused: Alembic does not know of such a revision and would leave its steps standing on nothing.
     """
+    from .recorder import read_history
+
     records = read_history(context.connection, DEFAULT_BIND, tables_of(context)).records
     for name in sorted({name for name, _ in records}):
         if name != revision and _stands_on(context.script, name, revision):
@@ -134,11 +139,15 @@ def tables_of(context: Any) -> Tables:
 
 def records_of(context: Any, tables: Tables, revision: str) -> dict[str, Record]:
     """Return the ledger rows of a revision by phase, an empty mapping where there is no ledger."""
+    from .recorder import read_history
+
     history = read_history(context.connection, DEFAULT_BIND, tables)
     return {phase: record for (name, phase), record in history.records.items() if name == revision}
 
 
 def _refuse_interrupted(records: Mapping[str, Record]) -> None:
+    from .plan import Step, resolve_choices
+
     for record in records.values():
         if record.status != "done":
             raise StepInterrupted(
@@ -152,15 +161,28 @@ class PlainRunner:
     """Runs our operations where Alembic itself runs the revisions; ``step`` is what runs now."""
 
     def __init__(self) -> None:
-        self.step = Step(DEFAULT_BIND, "", "")
+        self._step: Step | None = None
         self.direction: Direction = "upgrade"
         self.body: BodyRunner | None = None
         self.checksum: str | None = None
         self.done: list[Step] = []
         self.recorded = False
 
+    @property
+    def step(self) -> Step:
+        """The step that runs now."""
+        from .plan import Step
+
+        return self._step or Step(DEFAULT_BIND, "", "")
+
+    @step.setter
+    def step(self, step: Step) -> None:
+        self._step = step
+
     def run_phased(self, operations: Any, function: PhasedFunction, arguments: Mapping[str, Any]) -> None:
         """Run the phases of ``function`` that the ledger does not have as done, then clear its rows."""
+        from .plan import Step
+
         context = operations.migration_context
         self.direction = "downgrade" if function.__name__ == "downgrade" else "upgrade"
         upgrading = self.direction == "upgrade"
@@ -202,6 +224,8 @@ class PlainRunner:
 
         :raises Refused: if env.py holds a transaction of its own, which nobody else can commit.
         """
+        from .scripts import is_sql, run_script, run_sql_file, script_environment
+
         context = operations.migration_context
         folder = Path(context.script.dir).absolute()
         path = resolve_script(folder, operation.path)
@@ -226,6 +250,8 @@ class PlainRunner:
         """Write into the ledger which phases are done, and how many operations of this one are."""
         if finished is None or self.direction == "downgrade":
             return
+        from .recorder import Recorder, Runner
+
         tables = tables_of(context)
         tables.ledger.create(context.connection, checkfirst=True)
         recorder = Recorder(context.connection, tables, Runner(run_id=str(uuid.uuid4())))

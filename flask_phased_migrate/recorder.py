@@ -11,7 +11,7 @@ import re
 import socket
 import traceback as tracebacks
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -175,12 +175,26 @@ def read_journal(
     limit: int | None = None,
     id_: int | None = None,
     step: tuple[str, str] | None = None,
+    before: int | None = None,
+    after: int | None = None,
+    equal: Mapping[str, str] | None = None,
 ) -> tuple[Execution, ...]:
-    """Return executions, newest first; ``open_only`` leaves out those that a later success has answered."""
+    """Return executions, newest first; ``open_only`` leaves out those that a later success has answered.
+
+    :param before: only those with a smaller id; ``after``, those with a greater one, of which the limit leaves the
+        oldest.
+    :param equal: what columns must have, by their names.
+    """
     journal = tables.journal
     if not _has(connection, journal):
         return ()
-    query = sa.select(*[journal.c[field.name] for field in fields(Execution)]).order_by(journal.c.id.desc())
+    order = journal.c.id.asc() if after is not None else journal.c.id.desc()
+    query = sa.select(*[journal.c[field.name] for field in fields(Execution)]).order_by(order)
+    query = query.where(*(journal.c[name] == value for name, value in (equal or {}).items()))
+    if before is not None:
+        query = query.where(journal.c.id < before)
+    if after is not None:
+        query = query.where(journal.c.id > after)
     if errors:
         query = query.where(journal.c.status.in_(["failed", "interrupted"]))
     if running:
@@ -202,7 +216,28 @@ def read_journal(
         query = query.where(journal.c.id == id_)
     if limit is not None:
         query = query.limit(limit)
-    return tuple(Execution(*row) for row in connection.execute(query))
+    found = [Execution(*row) for row in connection.execute(query)]
+    return tuple(reversed(found) if after is not None else found)
+
+
+def read_finished(
+    connection: Connection, tables: Tables, revisions: Collection[str]
+) -> dict[tuple[str, str], datetime]:
+    """Return when the steps of ``revisions`` were last done, by (revision, phase), in UTC without a zone."""
+    journal = tables.journal
+    if not revisions or not _has(connection, journal):
+        return {}
+    query = (
+        sa.select(journal.c.revision, journal.c.phase, sa.func.max(journal.c.finished_at, type_=sa.DateTime()))
+        .where(
+            journal.c.revision.in_(sorted(revisions)),
+            journal.c.phase.is_not(None),
+            journal.c.status == "done",
+            journal.c.operation.in_(["upgrade", "skip", "resume"]),
+        )
+        .group_by(journal.c.revision, journal.c.phase)
+    )
+    return {(revision, phase): moment for revision, phase, moment in connection.execute(query) if moment is not None}
 
 
 # -- writing ----------------------------------------------------------------------------------------
@@ -258,6 +293,10 @@ class Recorder:
         """
         with self._writer.gathering():
             yield self._writer
+
+    def committing(self) -> AbstractContextManager[None]:
+        """Frame a transaction that what is written :meth:`together` at its end may commit."""
+        return self._writer.committing()
 
     def reread(self) -> None:
         """Ask again which rows the ledger has, after a transaction was rolled back."""

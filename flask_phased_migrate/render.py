@@ -1,25 +1,24 @@
 """A graph of revisions as text: Graphviz dot, Mermaid, SVG, a drawing in characters, JSON.
 
-Everything is listed newest first, with arrows from child to parent. ``lanes`` is the layout that the SVG and
-the character drawing share: every line from a revision to a parent keeps to one lane, and lines to the same
-parent share theirs.
+Everything is listed newest first, with arrows from child to parent. The SVG and the drawing in characters are laid
+out in :mod:`~flask_phased_migrate.lanes`.
 """
 
 from __future__ import annotations
 
-import heapq
 import json
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
-from typing import Any, Literal
+from typing import Any
 
 from .errors import UsageError
 from .graph import Graph, Revision
+from .lanes import EdgeKind, Line, Row, edges_of, lay_out
 
 FORMATS = ("dot", "mermaid", "svg", "text", "json")
 FORMAT_BY_SUFFIX = {
@@ -31,7 +30,6 @@ FORMAT_BY_SUFFIX = {
     ".json": "json",
 }
 
-EdgeKind = Literal["down", "depends"]
 LabelCallback = Callable[[Revision], str | None]
 
 
@@ -104,101 +102,9 @@ def graph_data(
         "edges": [
             {"from": revision.id, "to": parent, "kind": kind}
             for revision in revisions
-            for parent, kind in _edges(revision)
+            for parent, kind in edges_of(revision)
         ],
     }
-
-
-# -- lanes ----------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, order=True)
-class Line:
-    """A line down a lane, to the revision ``parent``; ``depends`` lines are drawn dashed."""
-
-    lane: int
-    parent: str
-    kind: EdgeKind
-
-
-@dataclass(frozen=True)
-class Row:
-    """What one revision's row of the drawing shows; enough to draw it without the rows around it.
-
-    ``lane`` is where the node is. ``through`` are the lines that pass it by, ``arrivals`` those that come
-    from above and end in the node: at most one of each kind. ``edges`` are the lines that leave it, with the
-    lane on which they leave the row at the bottom; where that lane is one of ``through``, the edge joins it.
-    All but the edges go from left to right; the edges are in the order of the file, ``depends`` last.
-    """
-
-    revision: str
-    lane: int
-    through: tuple[Line, ...] = ()
-    arrivals: tuple[Line, ...] = ()
-    edges: tuple[Line, ...] = ()
-
-    @property
-    def width(self) -> int:
-        """How many lanes the row needs."""
-        lines = (*self.through, *self.arrivals, *self.edges)
-        return max([self.lane, *(line.lane for line in lines)]) + 1
-
-
-def lanes(graph: Graph) -> tuple[Row, ...]:
-    """Return one :class:`Row` a revision, newest first, every child above its parents.
-
-    A revision takes the lane on which a line arrives, else the leftmost free one. Its first parent goes on
-    in that lane unless a line to it is already under way, which is joined instead.
-    """
-    return _lay_out(_listed(graph, None))
-
-
-@dataclass
-class _Lanes:
-    """Which lines are under way, and which lanes are free."""
-
-    lines: dict[tuple[str, EdgeKind], Line] = field(default_factory=dict)
-    free: list[int] = field(default_factory=list)
-    count: int = 0
-
-    def take(self) -> int:
-        if self.free:
-            return heapq.heappop(self.free)
-        self.count += 1
-        return self.count - 1
-
-    def release(self, lane: int) -> None:
-        heapq.heappush(self.free, lane)
-
-    def arrive(self, revision: str) -> tuple[Line, ...]:
-        kinds: tuple[EdgeKind, ...] = ("down", "depends")
-        found = (self.lines.pop((revision, kind), None) for kind in kinds)
-        return tuple(line for line in found if line is not None)
-
-    def leave(self, revision: Revision, lane: int) -> Iterator[Line]:
-        """Yield the lines from a node to its parents; the node's lane is free if none goes on in it."""
-        used = False
-        for parent, kind in _edges(revision):
-            if (parent, kind) not in self.lines:
-                self.lines[parent, kind] = Line(self.take() if used else lane, parent, kind)
-                used = True
-            yield self.lines[parent, kind]
-        if not used:
-            self.release(lane)
-
-
-def _lay_out(revisions: Iterable[Revision]) -> tuple[Row, ...]:
-    state = _Lanes()
-    rows = []
-    for revision in revisions:
-        arrivals = state.arrive(revision.id)
-        through = tuple(sorted(state.lines.values()))
-        lane = arrivals[0].lane if arrivals else state.take()
-        for line in arrivals[1:]:
-            state.release(line.lane)
-        edges = tuple(state.leave(revision, lane))
-        rows.append(Row(revision.id, lane, through, tuple(sorted(arrivals)), edges))
-    return tuple(rows)
 
 
 # -- what every format shows ------------------------------------------------------------------------
@@ -240,7 +146,7 @@ class _Node:
     def parts(self) -> tuple[tuple[str, str], ...]:
         """The one line that says it all, as (what, text): the name first, what it depends on last."""
         name, *message = self.title if self.label is None else (" ".join(self.title),)
-        depends = [_visible(parent) for parent, kind in _edges(self.revision) if kind == "depends"]
+        depends = [_visible(parent) for parent, kind in edges_of(self.revision) if kind == "depends"]
         return (
             ("name", name),
             *(("note", word) for word in self.notes),
@@ -278,11 +184,6 @@ def _listed(graph: Graph, states: Mapping[str, str] | None) -> tuple[Revision, .
     unknown = sorted(name for name in states or () if name not in graph)
     known = graph.newest_first(graph.revisions)
     return (*(Revision(name) for name in unknown), *(graph[name] for name in known))
-
-
-def _edges(revision: Revision) -> Iterator[tuple[str, EdgeKind]]:
-    for parent in revision.parents:
-        yield parent, "down" if parent in revision.down else "depends"
 
 
 def _marks(graph: Graph, revision: Revision, current: frozenset[str]) -> tuple[str, ...]:
@@ -329,7 +230,7 @@ def _render_dot(nodes: Sequence[_Node]) -> Iterator[str]:
     for node in nodes:
         yield f"    {_dot_name(node.revision.id)} [{', '.join(_dot_attributes(node))}];"
     for node in nodes:
-        for parent, kind in _edges(node.revision):
+        for parent, kind in edges_of(node.revision):
             dashed = ' [style=dashed, label="depends on"]' if kind == "depends" else ""
             yield f"    {_dot_name(node.revision.id)} -> {_dot_name(parent)}{dashed};"
     yield "}"
@@ -382,7 +283,7 @@ def _render_mermaid(nodes: Sequence[_Node]) -> Iterator[str]:
         text = "<br/>".join(_mermaid_text(line) for line in _mermaid_lines(node))
         yield f'    {_mermaid_name(node.revision.id)}{opening}"{text}"{closing}'
     for node in nodes:
-        for parent, kind in _edges(node.revision):
+        for parent, kind in edges_of(node.revision):
             arrow = "-->" if kind == "down" else "-. depends on .->"
             yield f"    {_mermaid_name(node.revision.id)} {arrow} {_mermaid_name(parent)}"
     yield from _mermaid_states(nodes)
@@ -442,7 +343,7 @@ _SVG_FONTS = {
 
 
 def _render_svg(nodes: Sequence[_Node]) -> Iterator[str]:
-    rows = _lay_out(node.revision for node in nodes)
+    rows = lay_out(node.revision for node in nodes)
     text_x = 2 * _MARGIN + (max((row.width for row in rows), default=1) - 1) * _LANE
     texts = [_svg_text(node) for node in nodes]
     longest = max((_columns(text) for text in texts), default=0)
@@ -571,7 +472,7 @@ _LINE_SIGNS: Mapping[EdgeKind, str] = {"down": "|", "depends": ":"}
 def _render_text(nodes: Sequence[_Node]) -> Iterator[str]:
     if not nodes:
         yield "(no revisions)"
-    for node, row in zip(nodes, _lay_out(node.revision for node in nodes), strict=True):
+    for node, row in zip(nodes, lay_out(node.revision for node in nodes), strict=True):
         arriving = [line for line in row.arrivals if line.lane != row.lane]
         leaving = [line for line in row.edges if line.lane != row.lane]
         if arriving:

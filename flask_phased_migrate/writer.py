@@ -60,8 +60,10 @@ class Writer:
         self._messages = known and fitting and not translated
         self._gathering = False
         self._waiting: list[Change] = []
-        self._lazily = self._commits = False
+        self._lazily = self._commits = self._goes_on = False
         self._made: dict[Any, Any] = {}
+        self._committed: Any = None
+        self._escapes = dialect.name == "postgresql"
 
     @contextmanager
     def gathering(self) -> Iterator[None]:
@@ -71,8 +73,18 @@ class Writer:
             yield
             self._send()
         finally:
-            self._gathering = self._lazily = self._commits = False
+            self._gathering = self._lazily = self._commits = self._goes_on = False
             self._waiting.clear()
+
+    @contextmanager
+    def committing(self) -> Iterator[None]:
+        """Frame a transaction whose COMMIT a message may contain: the driver's ``commit()`` sends no other then."""
+        try:
+            yield
+        finally:
+            if self._committed is not None:
+                vars(self._committed).pop("commit", None)
+                self._committed = None
 
     def forget(self) -> None:
         """Forget what was not sent."""
@@ -86,9 +98,23 @@ class Writer:
         """
         self._lazily = self._messages and self.connection.dialect.name == "postgresql"
 
-    def commit_with_it(self) -> None:
-        """Commit in the message that is sent at the end of the block, where the driver sees that it has."""
-        self._commits = self._messages and self.connection.dialect.driver == "psycopg"
+    def commit_with_it(self, *, going_on: bool = False) -> None:
+        """Commit in the message that is sent at the end of the block, within :meth:`committing`.
+
+        :param going_on: whether to begin the next transaction in it, too.
+        """
+        known = self._messages and self.connection.dialect.driver in _COMMITTED_BY_MESSAGE
+        self._commits = known and isinstance(getattr(self._driver, "__dict__", None), dict)
+        self._goes_on = going_on and self._commits and self._begins_plainly()
+
+    def _begins_plainly(self) -> bool:
+        """Return whether the driver's next transaction would begin with a BEGIN, and nothing else in it."""
+        options = [getattr(self._driver, name, "") for name in ("isolation_level", "read_only", "deferrable")]
+        return options == [None, None, None]
+
+    @property
+    def _driver(self) -> Any:
+        return self.connection.connection.driver_connection
 
     def write(self, kind: str, **values: Any) -> None:
         """Send a change, or keep it until the end of the block.
@@ -139,13 +165,15 @@ class Writer:
         ordered = [*others, *moves, last]
         kinds = tuple(item.kind for item in ordered)
         commits = self._commits and last.kind == "insert execution"
-        if self.connection.dialect.name == "postgresql":
-            key = (kinds, self._lazily, commits)
-            template = self._once(key, lambda: self._postgresql_message(kinds, len(moves), commits=commits))
+        end = ("COMMIT", "BEGIN")[: commits + (commits and self._goes_on)]
+        if self._escapes:
+            key = (kinds, self._lazily, end)
+            template = self._once(key, lambda: self._postgresql_message(kinds, len(moves), end))
         else:
-            template = self._once(kinds, lambda: self._mariadb_message(kinds))
+            template = self._once((kinds, end), lambda: self._mariadb_message(kinds, end))
         # With parameters psycopg 3 would have the server prepare a statement, which must be one alone.
-        text = template % {name: self._literal(value) for name, value in _numbered(ordered).items()}
+        escapes = self._escapes
+        text = template % {name: literal(value, escapes=escapes) for name, value in _numbered(ordered).items()}
         try:
             row = _last_row(self.connection.exec_driver_sql(text, execution_options={"no_parameters": True}))
         except sa.exc.DBAPIError as error:
@@ -158,8 +186,11 @@ class Writer:
             raise self._lost()
         if last.kind == "insert execution":
             (self.inserted,) = row
+        if commits:
+            self._committed = self._driver
+            vars(self._committed)["commit"] = _commit_nothing
 
-    def _postgresql_message(self, kinds: tuple[str, ...], moves: int, *, commits: bool) -> str:
+    def _postgresql_message(self, kinds: tuple[str, ...], moves: int, end: tuple[str, ...]) -> str:
         """Return the text of a message: each statement gives rows, since some drivers look at the first only.
 
         A version table that was not changed as it must be is an error before the end: a text that is no number.
@@ -184,9 +215,9 @@ class Writer:
             parts.append(last.add_cte(*moved).returning(right.label("id")))
         else:
             parts.append(last.returning(number))
-        return ";\n".join([*map(self._compiled, parts), *(["COMMIT"] if commits else [])])
+        return ";\n".join([*map(self._compiled, parts), *end])
 
-    def _mariadb_message(self, kinds: tuple[str, ...]) -> str:
+    def _mariadb_message(self, kinds: tuple[str, ...], end: tuple[str, ...]) -> str:
         """Return the text of a compound statement (MariaDB documentation, "BEGIN NOT ATOMIC", "SIGNAL")."""
         statements = [self._statement(kind, f"{place}_") for place, kind in enumerate(kinds)]
         last = "SELECT LAST_INSERT_ID()"
@@ -195,11 +226,7 @@ class Writer:
         parts = list(map(self._compiled, statements))
         check = f"IF ROW_COUNT() <> 1 THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = '{_REFUSAL}'; END IF"
         parts = [f"{part};\n{check}" if kind in _CERTAIN else part for kind, part in zip(kinds, parts, strict=True)]
-        return "BEGIN NOT ATOMIC\n" + ";\n".join(filter(None, [*parts, last])) + ";\nEND"
-
-    def _literal(self, value: str | int | datetime | None) -> str:
-        escapes = self.connection.dialect.name == "postgresql"
-        return literal(value, escapes=escapes)
+        return "BEGIN NOT ATOMIC\n" + ";\n".join(filter(None, [*parts, last, *end])) + ";\nEND"
 
     def _compiled(self, statement: Any) -> str:
         return str(statement.compile(dialect=self.connection.dialect))
@@ -234,6 +261,10 @@ class Writer:
         old = "old_" if kind == "move record" else ""
         row = [ledger.c[key] == _given(ledger.c[key], prefix, old + key) for key in ("revision", "phase")]
         return _given_all(ledger, (*(("revision", "phase") if old else ()), *_RECORD), prefix), row
+
+
+def _commit_nothing() -> None:
+    """Stand in for the ``commit()`` of a driver whose transaction was committed by a message."""
 
 
 def _given(column: sa.Column[Any], prefix: str, name: str | None = None) -> sa.BindParameter[Any]:
@@ -295,6 +326,9 @@ def _moving_records(changes: Sequence[Change]) -> list[Change]:
 
 _SEVERAL_STATEMENTS = frozenset({"psycopg", "psycopg2", "pymysql", "mysqldb"})
 """The drivers that send the text of several statements, or of a compound one, as it is."""
+
+_COMMITTED_BY_MESSAGE = frozenset({"psycopg", "pymysql"})
+"""Those of them that were seen to take a COMMIT in it: psycopg 2 loses the answers before the last statement's."""
 
 _EXECUTION_BEGINS = (
     *("run_id", "revision", "phase", "operation", "status", "started_at", "finished_at", "duration_ms"),

@@ -7,8 +7,10 @@ from typing import Any
 
 from flask_phased_migrate.graph import Graph, Revision
 from flask_phased_migrate.inspection import Inspector
+from flask_phased_migrate.inspection.observation import Observation
 from flask_phased_migrate.lint import Finding, LintReport, Subject, lint
 from flask_phased_migrate.phases import Bodies, Body, PhasedPart, Phases
+from flask_phased_migrate.plan import Step
 from flask_phased_migrate.rules.changes import Column, Default
 from flask_phased_migrate.rules.schema import Facts
 from flask_phased_migrate.rules.situation import Target
@@ -21,10 +23,15 @@ Work = Callable[[], Any]
 
 
 def revision(name: str, works: Mapping[str, Work], down: str | None = None, **options: Any) -> Revision:
-    """Return a revision with a body for each phase, and an undo for each."""
+    """Return a revision with a body for each phase, and an undo for each that does nothing."""
+    undo = {phase: lambda: None for phase in works}
+    return Revision(name, down=(down,) if down else (), upgrade=bodies(works), downgrade=bodies(undo), **options)
+
+
+def bodies(works: Mapping[str, Work]) -> Bodies:
+    """Return one direction of a revision: a body for each phase."""
     parts = tuple(Body(phase, PhasedPart(work)) for phase, work in works.items())
-    bodies = Bodies(parts, phased=True, named=tuple(works))
-    return Revision(name, down=(down,) if down else (), upgrade=bodies, downgrade=bodies, **options)
+    return Bodies(parts, phased=True, named=tuple(works))
 
 
 def report(
@@ -32,6 +39,7 @@ def report(
     dialect: str = "postgresql",
     *,
     version: tuple[int, ...] | None = None,
+    driver: str = "",
     pending: bool = False,
     **options: Any,
 ) -> LintReport:
@@ -39,12 +47,16 @@ def report(
     graph, phases = Graph({item.id: item for item in revisions}), Phases()
     names = tuple(item.id for item in revisions)
     subject = Subject(
-        "default", Target(dialect, version or VERSIONS[dialect]), names, frozenset(names),
+        "default", Target(dialect, version or VERSIONS[dialect], driver=driver), names, frozenset(names),
         frozenset(names if pending else ()), **options,
     )  # fmt: skip
     inspector = Inspector()
     engine = "mysql" if dialect == "mariadb" else dialect
-    return lint(graph, phases, [subject], lambda _: lambda step: inspector.observe(step, graph, phases, engine))
+
+    def observe(step: Step, *, undo: bool = False) -> Observation:
+        return inspector.observe(step, graph, phases, engine, undo=undo)
+
+    return lint(graph, phases, [subject], lambda _: observe)
 
 
 def look(work: Work, dialect: str = "postgresql", phase: str = EARLY, **options: Any) -> tuple[Finding, ...]:

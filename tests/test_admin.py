@@ -4,159 +4,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
-from html.parser import HTMLParser
+from dataclasses import replace
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
+from admin_pages import (
+    DOWN,
+    EVIL,
+    NOON,
+    FakeSource,
+    Page,
+    execution,
+    get_json,
+    get_page,
+    graph_of,
+    long_source,
+    make_app,
+    make_client,
+    revision,
+    small_source,
+    two_binds,
+)
 from flask import Blueprint, Flask, redirect
-from flask.testing import FlaskClient
 
 from flask_phased_migrate import admin, errors
-from flask_phased_migrate.admin import pages
-from flask_phased_migrate.admin.views import HEADERS
-from flask_phased_migrate.graph import Graph, Revision
-from flask_phased_migrate.phases import Bodies, Body, Phases
-from flask_phased_migrate.plan import BindStatus, History, PhaseState, Record, RevisionState, bind_status
+from flask_phased_migrate.admin.blueprint import HEADERS
+from flask_phased_migrate.admin.executions import STATUSES
+from flask_phased_migrate.admin.files import SOURCE_LIMIT
+from flask_phased_migrate.admin.overview import Level
+from flask_phased_migrate.admin.source import Examination, Operation, Piece, Preview
+from flask_phased_migrate.admin.state import UNKNOWN, Flag
+from flask_phased_migrate.admin.texts import WORDS
+from flask_phased_migrate.lint import Finding
+from flask_phased_migrate.phases import Phases
+from flask_phased_migrate.plan import History, PhaseState, Record, RevisionState
+from flask_phased_migrate.rules.situation import Level as FindingLevel
 
-NOON = datetime(2026, 3, 1, 12, 0, 5, tzinfo=UTC)
-DOWN = errors.DatabaseUnreachable("default: no answer from postgresql://user:s3cret@db/shop")
-EVIL = '<img src=x onerror="alert(1)">'
-
-
-def bodies(*names: str) -> Bodies:
-    return Bodies(tuple(Body(name, lambda: None) for name in names), phased=True)
-
-
-def revision(name: str, *down: str, phases: tuple[str, ...] = ("before-deploy", "final"), **more: Any) -> Revision:
-    more.setdefault("message", f"message of {name}")
-    return Revision(name, down, path=f"/srv/shop/migrations/versions/{name}.py", upgrade=bodies(*phases), **more)
-
-
-def graph_of(*revisions: Revision) -> Graph:
-    return Graph({item.id: item for item in revisions})
-
-
-@dataclass
-class FakeSource:
-    """A :class:`admin.Source` of plain values; a history that is an error is raised."""
-
-    graph: Graph = field(default_factory=Graph)
-    histories: tuple[History, ...] | Exception = (History("default", dialect="sqlite"),)
-    binds: tuple[str, ...] = ("default",)
-    phases: Phases = field(default_factory=Phases)
-    problem: Exception | None = None
-
-    def read_graph(self) -> Graph:
-        if self.problem is not None:
-            raise self.problem
-        return self.graph
-
-    def read_statuses(self) -> tuple[BindStatus, ...]:
-        if isinstance(self.histories, Exception):
-            raise self.histories
-        return tuple(bind_status(self.graph, history, self.phases) for history in self.histories)
-
-    def bind_names(self) -> tuple[str, ...]:
-        return self.binds
-
-    def path_of(self, revision: Revision) -> str:
-        return revision.path.removeprefix("/srv/shop/migrations/")
-
-
-def small_source(**changes: Any) -> FakeSource:
-    """Three revisions in a line: 1a applied, 1b in flight, 2c pending."""
-    graph = graph_of(revision("1a"), revision("1b", "1a"), revision("2c", "1b", phases=("after-deploy",)))
-    history = History(
-        "default",
-        frozenset({"1a"}),
-        {("1b", "before-deploy"): Record("1b", "before-deploy")},
-        dialect="sqlite",
-    )
-    return replace(FakeSource(graph, (history,)), **changes)
-
-
-def two_binds() -> FakeSource:
-    source = small_source()
-    assert isinstance(source.histories, tuple)
-    reports = History("reports", frozenset({"1b"}), dialect="postgresql")
-    return replace(source, histories=(*source.histories, reports), binds=("default", "reports"))
-
-
-def long_source(count: int) -> FakeSource:
-    names = [f"{number:04x}" for number in range(count)]
-    line = [revision(name, *names[max(position - 1, 0) : position]) for position, name in enumerate(names)]
-    return FakeSource(graph_of(*line))
-
-
-def make_app(source: FakeSource | None = None, **settings: Any) -> Flask:
-    settings.setdefault("access", admin.access.PUBLIC_READ)
-    app = Flask("shop", template_folder=None)
-    app.register_blueprint(admin.create_admin_blueprint(source or small_source(), clock=lambda: NOON, **settings))
-    return app
-
-
-def make_client(source: FakeSource | None = None, **settings: Any) -> FlaskClient:
-    return make_app(source, **settings).test_client()
-
-
-class Page(HTMLParser):
-    """What a test looks at in a page: the tags with their attributes, and the text."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.parts: list[str] = []
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-        if tag in ("dt", "dd"):
-            self.parts.append(" ")
-
-    def handle_data(self, data: str) -> None:
-        self.parts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join("".join(self.parts).split())
-
-    def all(self, tag: str, **wanted: str) -> list[dict[str, str | None]]:
-        return [found for name, found in self.tags if name == tag and all(found.get(k) == v for k, v in wanted.items())]
-
-
-def get_page(client: FlaskClient, path: str, status: int = 200) -> Page:
-    response = client.get(path)
-    assert response.status_code == status
-    assert response.content_type == "text/html; charset=utf-8"
-    return Page(response.text)
-
-
-def get_json(client: FlaskClient, path: str, status: int = 200) -> Any:
-    response = client.get(path)
-    assert response.status_code == status
-    assert response.content_type == "application/json"
-    return response.json
-
-
-PATHS = (
-    "/migrations/",
-    "/migrations/index.json",
-    "/migrations/revisions",
-    "/migrations/revisions.json",
-    "/migrations/revisions/1b",
-    "/migrations/revisions/1b.json",
-    "/migrations/health.json",
-)
+TWINS = {
+    "/migrations/": "/migrations/index.json",
+    **{
+        f"/migrations/{path}": f"/migrations/{path}.json"
+        for path in ("revisions", "revisions/1b", "revisions/1b/sql", "plan", "graph", "journal", "journal/1", "heads")
+    },
+}
+PATHS = (*TWINS, *TWINS.values(), "/migrations/health.json")
+TEXTS = ("/migrations/graph.dot", "/migrations/graph.mmd", "/migrations/revisions/1b/step.sql")
 
 
 def every_route(app: Flask) -> Iterator[str]:
     with app.test_request_context():
         for rule in app.url_map.iter_rules():
             if rule.endpoint.startswith("migrate_admin."):
-                values = {name: "admin.css" if name == "filename" else "1b" for name in rule.arguments}
+                known = {"filename": "admin.css", "number": 1, "revision": "1b"}
+                values = {name: known[name] for name in rule.arguments if name in known}
                 yield app.url_for(rule.endpoint, **values)
 
 
@@ -171,7 +74,7 @@ def test_every_route_is_forbidden_until_access_is_set(method: str, debug: bool) 
 
     answers = {path: app.test_client().open(path, method=method).status_code for path in every_route(app)}
 
-    assert answers == dict.fromkeys((*PATHS, "/migrations/static/admin.css"), 403)
+    assert answers == dict.fromkeys((*PATHS, *TEXTS, "/migrations/static/admin.css"), 403)
 
 
 def test_an_unset_access_is_logged_once_when_the_blueprint_is_registered(
@@ -318,17 +221,10 @@ def test_the_blueprint_and_its_endpoints_have_the_documented_names() -> None:
     app = make_app()
 
     assert isinstance(app.blueprints["migrate_admin"], Blueprint)
-    assert sorted(app.view_functions) == [
-        "migrate_admin.health_json",
-        "migrate_admin.index",
-        "migrate_admin.index_json",
-        "migrate_admin.revision",
-        "migrate_admin.revision_json",
-        "migrate_admin.revisions",
-        "migrate_admin.revisions_json",
-        "migrate_admin.static",
-        "static",
-    ]
+    pages = ("index", "revisions", "revision", "sql", "plan", "graph", "journal", "execution", "heads")
+    others = ("health_json", "graph_dot", "graph_mmd", "sql_file", "static")
+    ours = {f"migrate_admin.{name}" for name in (*pages, *(f"{page}_json" for page in pages), *others)}
+    assert set(app.view_functions) == {*ours, "static"}
 
 
 def test_a_layout_of_the_application_surrounds_the_pages(tmp_path: Path) -> None:
@@ -396,7 +292,7 @@ def test_commands_name_the_bind_where_there_are_several() -> None:
                 "flask db resolve 1b final --resume | --restart | --mark-done --reason TEXT",
             ),
         ),
-        ("running", True, ("1b final", "running", "This step is running now.", None)),
+        ("running", True, ("1b final", "running", "This step is running now.", "flask db status")),
     ],
 )
 def test_overview_begins_with_what_went_wrong(record: str, locked: bool, check: tuple[str, ...]) -> None:
@@ -437,7 +333,7 @@ def test_overview_tells_of_a_revision_without_a_file() -> None:
         "files",
         "missing",
         "The database names 1 revision without a file: other code ran there.",
-        None,
+        "flask db status",
     )
 
 
@@ -448,14 +344,14 @@ def test_overview_tells_of_a_phase_that_is_no_longer_configured() -> None:
         "old",
         "pending",
         "1 step of a phase that MIGRATE_PHASES does not name.",
-        None,
+        "flask db environ",
     )
 
 
 def test_overview_json_has_the_whole_state() -> None:
     answer = get_json(make_client(), "/migrations/index.json")
 
-    assert {key: answer[key] for key in answer if key not in ("checks", "revisions")} == {
+    assert {key: answer[key] for key in answer if key not in ("checks", "revisions", "executions")} == {
         "schema": 1,
         "generated_at": "2026-03-01T12:00:05Z",
         "bind": "default",
@@ -465,6 +361,7 @@ def test_overview_json_has_the_whole_state() -> None:
         "counts": {"applied": 1, "in-flight": 1, "pending": 1},
     }
     assert [item["revision"] for item in answer["revisions"]] == ["2c", "1b", "1a"]
+    assert [item["id"] for item in answer["executions"]] == [1]
 
 
 def test_an_empty_folder_says_how_to_begin() -> None:
@@ -478,12 +375,14 @@ def test_an_empty_folder_says_how_to_begin() -> None:
 
 
 def test_list_json_has_a_row_for_each_revision_newest_first() -> None:
-    answer = get_json(make_client(), "/migrations/revisions.json")
+    done = datetime(2026, 3, 1, 11, 0, 1)
+    answer = get_json(make_client(small_source(finished={("1a", "final"): done})), "/migrations/revisions.json")
 
     assert answer == {
         "schema": 1,
         "generated_at": "2026-03-01T12:00:05Z",
         "bind": "default",
+        "filters": {},
         "items": [
             {
                 "revision": "2c",
@@ -494,6 +393,10 @@ def test_list_json_has_a_row_for_each_revision_newest_first() -> None:
                 "message": "message of 2c",
                 "state": "pending",
                 "phases": {"before-deploy": "empty", "after-deploy": "pending", "final": "empty"},
+                "finished_at": {},
+                "flags": ["head"],
+                "created": None,
+                "lane": 0,
             },
             {
                 "revision": "1b",
@@ -504,6 +407,10 @@ def test_list_json_has_a_row_for_each_revision_newest_first() -> None:
                 "message": "message of 1b",
                 "state": "in-flight",
                 "phases": {"before-deploy": "done", "after-deploy": "empty", "final": "pending"},
+                "finished_at": {},
+                "flags": [],
+                "created": None,
+                "lane": 0,
             },
             {
                 "revision": "1a",
@@ -514,6 +421,10 @@ def test_list_json_has_a_row_for_each_revision_newest_first() -> None:
                 "message": "message of 1a",
                 "state": "applied",
                 "phases": {"before-deploy": "done", "after-deploy": "empty", "final": "done"},
+                "finished_at": {"final": "2026-03-01T11:00:01Z"},
+                "flags": ["base"],
+                "created": None,
+                "lane": 0,
             },
         ],
         "page": {"number": 1, "pages": 1, "size": 100, "total": 3, "next": None, "prev": None},
@@ -600,7 +511,7 @@ def test_revision_json_has_everything_about_it(tmp_path: Path) -> None:
     path.write_text('"""é"""\n', encoding="utf-8")
     middle = revision("1b", "1a", depends_on=("0d",), labels=("shop",))
     graph = graph_of(revision("0d"), revision("1a"), replace(middle, path=str(path)), revision("2c", "1b"))
-    source = replace(two_binds(), graph=graph)
+    source = replace(two_binds(), graph=graph, executions=())
 
     assert get_json(make_client(source), "/migrations/revisions/1b.json") == {
         "schema": 1,
@@ -612,17 +523,30 @@ def test_revision_json_has_everything_about_it(tmp_path: Path) -> None:
         "children": ["2c"],
         "message": "message of 1b",
         "file": True,
-        "path": str(path),
+        "path": "1b.py",
+        "doc": "",
+        "created": None,
+        "flags": ["depends on"],
+        "newer": "2c",
+        "older": "1a",
+        "operations": [],
+        "findings": [],
+        "assured": [],
+        "examined": {"target": "", "before": 0, "left_out": 0, "available": True, "reason": None},
         "binds": [
             {
                 "name": "default",
                 "state": "in-flight",
                 "phases": {"before-deploy": "done", "after-deploy": "empty", "final": "pending"},
+                "finished_at": {},
+                "executions": [],
             },
             {
                 "name": "reports",
                 "state": "applied",
                 "phases": {"before-deploy": "done", "after-deploy": "empty", "final": "done"},
+                "finished_at": {},
+                "executions": [],
             },
         ],
         "source": '"""é"""\n',
@@ -632,9 +556,7 @@ def test_revision_json_has_everything_about_it(tmp_path: Path) -> None:
 def test_revision_page_shows_its_relations_state_and_relative_path() -> None:
     page = get_page(make_client(two_binds()), "/migrations/revisions/1b")
 
-    assert (
-        "Revision 1b message of 1b File versions/1b.py Parents 1a Children 2c Depends on none Labels none" in page.text
-    )
+    assert "message of 1b File versions/1b.py Parents 1a Children 2c Depends on none Labels none" in page.text
     assert "default in-flight done empty pending reports applied done empty done" in page.text
     assert "/srv/shop" not in page.text
 
@@ -653,11 +575,11 @@ def test_revision_page_shows_the_source_escaped_and_folded(tmp_path: Path) -> No
 
 def test_a_very_long_source_is_cut_and_says_so(tmp_path: Path) -> None:
     path = tmp_path / "1a.py"
-    path.write_text("#" * (pages.SOURCE_LIMIT + 1))
+    path.write_text("#" * (SOURCE_LIMIT + 1))
     client = make_client(FakeSource(graph_of(replace(revision("1a"), path=str(path)))))
 
     assert "Only the beginning is shown" in get_page(client, "/migrations/revisions/1a").text
-    assert len(get_json(client, "/migrations/revisions/1a.json")["source"]) == pages.SOURCE_LIMIT
+    assert len(get_json(client, "/migrations/revisions/1a.json")["source"]) == SOURCE_LIMIT
 
 
 def test_a_file_that_cannot_be_read_is_said_so() -> None:
@@ -720,13 +642,15 @@ def test_a_revision_that_only_a_database_knows_has_a_page() -> None:
     assert "File missing." in page.text
     assert "default This database does not name the revision. reports missing unknown" in page.text
     assert (answer["file"], answer["path"], answer["source"]) == (False, None, None)
-    assert answer["binds"] == [{"name": "reports", "state": "missing", "phases": {}}]
+    assert answer["binds"] == [
+        {"name": "reports", "state": "missing", "phases": {}, "finished_at": {}, "executions": []}
+    ]
 
 
 # -- several binds --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", ["/migrations/", "/migrations/revisions"])
+@pytest.mark.parametrize("path", ["/migrations/", "/migrations/heads", "/migrations/revisions/1b"])
 def test_a_selector_appears_only_with_several_binds(path: str) -> None:
     assert get_page(make_client(), path).all("form") == []
     assert [form["method"] for form in get_page(make_client(two_binds()), path).all("form")] == ["get"]
@@ -753,14 +677,25 @@ def test_an_unknown_bind_is_a_bad_request(path: str) -> None:
 # -- what does not answer -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("path", [path for path in PATHS if not path.endswith(".json")])
-def test_a_page_without_its_database_shows_the_files_and_unknown(path: str) -> None:
-    response = make_client(small_source(histories=DOWN)).get(path)
+STATELESS = "/migrations/revisions/1b/sql"
 
-    assert response.status_code == 503
-    assert "message of 1b" in response.text
+
+@pytest.mark.parametrize("path", [path for path in TWINS if path != STATELESS])
+def test_a_page_without_its_database_shows_the_files_and_unknown(path: str) -> None:
+    client = make_client(small_source(histories=DOWN))
+    response = client.get(path)
+
+    assert (response.status_code, client.get(TWINS[path]).status_code) == (503, 503)
     assert "unknown" in response.text
     assert "s3cret" not in response.text
+    lists_revisions = path.rpartition("/")[2] in ("", "revisions", "1b", "graph")
+    assert ("message of 1b" in response.text) is lists_revisions
+
+
+def test_sql_needs_no_database() -> None:
+    client = make_client(small_source(histories=DOWN))
+
+    assert (client.get(STATELESS).status_code, client.get(TWINS[STATELESS]).status_code) == (200, 200)
 
 
 def test_list_json_without_its_database_has_the_files_and_unknown() -> None:
@@ -878,6 +813,31 @@ def test_health_cannot_be_told_from_files_that_cannot_be_read() -> None:
 # -- what every page keeps to ---------------------------------------------------------------------
 
 
+AHEAD = (History("default", frozenset({"ffff"}), dialect="sqlite"),)
+
+
+def full_source() -> FakeSource:
+    """What :func:`small_source` has, with everything that a page may show written by somebody mean."""
+    place = ("default", "1b", "before-deploy", EVIL, 3)
+    finding = Finding("create-index", "error", *place, statement=EVIL, message=EVIL, rewrite=EVIL)
+    examination = Examination(
+        f"sqlite {EVIL}",
+        (
+            Operation("before-deploy", "operation", EVIL, 3, autocommit=True),
+            Operation("before-deploy", "copy", EVIL),
+            Operation("before-deploy", "read", EVIL),
+            Operation("final", "error", EVIL),
+        ),
+        (finding,),
+        (replace(finding, reason=EVIL),),
+        50,
+        2,
+    )
+    failed = execution(2, "failed", error=EVIL, traceback=EVIL, operator=EVIL, host=EVIL, app_version=EVIL, script=EVIL)
+    sql = Preview("sqlite", (Piece("sql", EVIL), Piece("comment", f"-- {EVIL}")))
+    return small_source(examination=examination, executions=(execution(1), failed), sql=sql)
+
+
 def many_pages() -> Iterator[tuple[str, str]]:
     """Every kind of page, as (name, HTML)."""
     for name, client, path in (
@@ -886,6 +846,21 @@ def many_pages() -> Iterator[tuple[str, str]]:
         ("revision", make_client(two_binds()), "/migrations/revisions/1b"),
         ("paged", make_client(long_source(30), page_size=10), "/migrations/revisions?page=2"),
         ("down", make_client(small_source(histories=DOWN)), "/migrations/"),
+        ("sql", make_client(full_source()), "/migrations/revisions/1b/sql"),
+        ("no sql", make_client(small_source(sql=Preview("sqlite", reason=EVIL))), "/migrations/revisions/1b/sql"),
+        ("examined", make_client(full_source()), "/migrations/revisions/1b"),
+        ("missing", make_client(small_source(histories=AHEAD)), "/migrations/revisions/ffff"),
+        ("plan", make_client(two_binds()), "/migrations/plan?phase=after-deploy"),
+        ("blocked", make_client(small_source(histories=(History("default"),))), "/migrations/plan?phase=final"),
+        ("graph", make_client(two_binds()), "/migrations/graph"),
+        ("graph ahead", make_client(small_source(histories=AHEAD)), "/migrations/graph"),
+        ("journal", make_client(two_binds()), "/migrations/journal"),
+        ("execution", make_client(full_source()), "/migrations/journal/2"),
+        ("heads", make_client(two_binds()), "/migrations/heads"),
+        ("heads ahead", make_client(small_source(histories=AHEAD)), "/migrations/heads"),
+        ("filtered", make_client(), "/migrations/revisions?q=nothing"),
+        ("heads down", make_client(small_source(histories=DOWN)), "/migrations/heads"),
+        ("execution down", make_client(small_source(histories=DOWN)), "/migrations/journal/1"),
         ("not found", make_client(), "/migrations/revisions/1"),
         ("bad request", make_client(two_binds()), "/migrations/?bind=x"),
         ("forbidden", make_client(access=None), "/migrations/"),
@@ -895,21 +870,56 @@ def many_pages() -> Iterator[tuple[str, str]]:
 
 
 PAGES = dict(many_pages())
+ADDRESSES = ("href", "src", "action", "formaction", "xlink:href", "data")
 each_page = pytest.mark.parametrize("name", PAGES)
 
 
 @each_page
-def test_a_page_has_nothing_that_a_strict_policy_refuses(name: str) -> None:
-    html = PAGES[name]
+def test_nothing_that_somebody_wrote_becomes_part_of_the_page(name: str) -> None:
+    assert {found["src"] for found in Page(PAGES[name]).all("img")} <= {"/migrations/static/favicon.svg"}
 
-    assert re.findall(r"<style|<script|\sstyle=|\son\w+=|javascript:|https?://", html) == []
+
+@each_page
+def test_what_scrolls_can_be_focused_and_has_a_name(name: str) -> None:
+    regions = [found for _, found in Page(PAGES[name]).tags if found.get("role") == "region"]
+
+    assert all(found.get("aria-label") and found.get("tabindex") == "0" for found in regions)
+    assert len({found.get("aria-label") for found in regions}) == len(regions)
+
+
+@each_page
+def test_headings_go_down_one_step_at_a_time(name: str) -> None:
+    levels = [int(tag[1]) for tag, _ in Page(PAGES[name]).tags if re.fullmatch("h[1-6]", tag)]
+
+    assert levels[0] == 1
+    assert all(after - before <= 1 for before, after in pairwise(levels))
+
+
+@each_page
+def test_what_is_named_by_an_id_is_there(name: str) -> None:
+    page = Page(PAGES[name])
+    ids = {found["id"] for _, found in page.tags if "id" in found}
+    named = {word for _, found in page.tags for word in (found.get("aria-labelledby") or "").split()}
+
+    assert named <= ids
+
+
+@each_page
+def test_a_page_has_nothing_that_a_strict_policy_refuses(name: str) -> None:
+    page = Page(PAGES[name])
+    attributes = {(key, value or "") for _, found in page.tags for key, value in found.items()}
+
+    assert [tag for tag, found in page.tags if tag == "style" or (tag == "script" and "src" not in found)] == []
+    assert [key for key, _ in attributes if key == "style" or key.startswith("on")] == []
+    assert [value for key, value in attributes if key in ADDRESSES and re.match("javascript:|https?:|//", value)] == []
 
 
 @each_page
 def test_a_page_has_one_heading_a_language_and_a_title(name: str) -> None:
     page = Page(PAGES[name])
 
-    assert len(page.all("h1")) == len(page.all("main")) == len(page.all("title")) == 1
+    titles = [found for found in page.all("title") if not found]
+    assert len(page.all("h1")) == len(page.all("main")) == len(titles) == 1
     assert page.all("html")[0]["lang"] == "en"
 
 
@@ -1000,13 +1010,20 @@ def test_everything_that_others_wrote_is_escaped() -> None:
         f"?bind={EVIL}7",
     ):
         text = client.get(f"/migrations/{path}").text
-        assert "<img" not in text
+        assert "<img src=x" not in text
         assert "&lt;img" in text
+
+
+STATES = {*get_args(RevisionState), *get_args(PhaseState), *get_args(Level), *STATUSES, UNKNOWN}
+
+
+def test_every_word_of_a_badge_is_known() -> None:
+    assert STATES | {*get_args(Flag), *get_args(FindingLevel), "assured"} == set(WORDS)
 
 
 def test_every_state_has_its_own_look() -> None:
     css = (Path(admin.__file__).parent / "static" / "admin.css").read_text()
-    states = {*get_args(RevisionState), *get_args(PhaseState), *get_args(pages.Level), pages.UNKNOWN}
+    states = STATES
 
     assert {state for state in states if f".state-{state}::before" not in css} == {"pending"}
     assert ".state-pending {" in css
@@ -1022,9 +1039,13 @@ def test_every_rule_of_the_style_sheet_stays_in_our_part_of_the_page() -> None:
 
 @pytest.mark.parametrize(
     ("file", "kind"),
-    [("admin.css", "text/css; charset=utf-8"), ("favicon.svg", "image/svg+xml; charset=utf-8")],
+    [
+        ("admin.css", "text/css; charset=utf-8"),
+        ("admin.js", "text/javascript; charset=utf-8"),
+        ("favicon.svg", "image/svg+xml; charset=utf-8"),
+    ],
 )
-def test_style_sheet_and_icon_are_ours(file: str, kind: str) -> None:
+def test_style_sheet_script_and_icon_are_ours(file: str, kind: str) -> None:
     with make_client().get(f"/migrations/static/{file}") as response:
         text = response.text
 

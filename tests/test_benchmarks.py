@@ -11,7 +11,7 @@ from support import fresh_database, server_url
 
 from benchmarks import proxy
 from benchmarks.__main__ import main
-from benchmarks.histories import write_history
+from benchmarks.histories import branched, write_history
 from benchmarks.round_trips import measure_round_trips
 
 
@@ -21,7 +21,7 @@ def history(folder: Path, revisions: int, body: str) -> dict[str, str]:
     return {file.name: file.read_text() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("body", ["plain", "phased"])
+@pytest.mark.parametrize("body", ["plain", "phased", "mixed"])
 def test_a_history_is_the_same_each_time(tmp_path: Path, body: str):
     assert history(tmp_path / "first", 12, body) == history(tmp_path / "second", 12, body)
 
@@ -69,3 +69,27 @@ def test_the_bookkeeping_takes_few_round_trips(tmp_path: Path, engine: str):
     assert found.added_with_nothing_to_do <= 3
     # A little more than 4 where a slow run asks once a second whether it still holds its lock.
     assert found.added_per_step <= 4.2
+
+
+def test_branched_histories_have_merges_and_dependencies_that_every_tool_can_run():
+    planned = list(branched(64))
+    merges = [item.number for item in planned if len(item.parents) > 1]
+    assert (merges, sum(bool(item.needs) for item in planned)) == ([22, 43, 64], 9)
+    assert all(max((*item.parents, *item.needs), default=0) < item.number for item in planned)
+    tips = {parent for item in planned if len(item.parents) > 1 for parent in item.parents}
+    assert tips.isdisjoint(need for item in planned for need in item.needs)
+
+
+def test_the_table_of_speed_is_measured_against_peers_of_its_own(tmp_path: Path):
+    said: list[str] = []
+    file, picture = tmp_path / "figures.json", tmp_path / "figures.svg"
+    command = ["speed", "--revisions", "3", "--rounds", "1", "--only", "data of", "--json", str(file)]
+
+    assert main([*command, "--svg", str(picture), "--folder", str(tmp_path)], said.append) == 0
+
+    figures = json.loads(file.read_text())
+    keys = ("job", "peer", "shape", "revisions", "measure", "asked")
+    assert [tuple(item[key] for key in keys) for item in figures["speed"]] == [
+        ("data of every revision", "alembic-offline", "linear", 3, "cpu", None)
+    ]
+    assert len(said) == 1 and "data of every revision" in picture.read_text()

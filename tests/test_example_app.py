@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -298,3 +299,30 @@ def test_the_flask_command_finds_the_application(tmp_path: Path) -> None:
         [sys.executable, "-m", "flask", "db", "heads"], cwd=ROOT, env=environment, capture_output=True, text=True
     )
     assert (result.returncode, result.stdout[:5]) == (0, "0015 "), result.stderr
+
+
+NOWHERE = {
+    "postgresql": "postgresql+psycopg://postgres@127.0.0.1:1/nowhere",
+    "mysql": "mysql+pymysql://root@127.0.0.1:1/nowhere",
+    "sqlite": "sqlite:////nowhere/shop.db",
+}
+
+
+def errors_and_warnings(app: Flask, *arguments: str) -> list[tuple[str, str, str]]:
+    """Return (revision, rule, message) of what the linter finds, notes left out."""
+    result = app.test_cli_runner().invoke(args=["db", "lint", "--format", "json", *arguments])
+    found = json.loads(result.stdout)["findings"]
+    return [(item["revision"], item["rule"], item["message"]) for item in found if item["level"] != "info"]
+
+
+@pytest.mark.parametrize("dialect", NOWHERE)
+def test_the_linter_has_nothing_to_say_of_the_history(dialect: str) -> None:
+    url = NOWHERE[dialect]
+    app = create_app({"SQLALCHEMY_DATABASE_URI": url, "SQLALCHEMY_BINDS": {"reports": url}})
+    assert errors_and_warnings(app) == []
+
+
+def test_the_linter_has_nothing_to_say_of_databases_that_are_there(shop: Shop) -> None:
+    assert errors_and_warnings(shop.app) == []
+    shop.upgrade_by_phases()
+    assert errors_and_warnings(shop.app, "--all") == []

@@ -16,8 +16,15 @@ PACKAGE = Path(__file__).parent.parent / "flask_phased_migrate"
 # A module imports from lower layers, and within its layer from the modules before it. Not every module
 # listed has to exist; every module that exists has to be listed.
 LAYERS = {
-    "words": ("errors", "assurances", "phases", "footprint", "graph", "overtaking", "plan", "remedies"),
+    "words": (
+        *("errors", "assurances", "phases", "footprint", "ancestry", "graph", "lanes", "overtaking", "plan"),
+        "remedies",
+    ),
     "paper": (
+        "listeners",
+        "index",
+        "revision_file",
+        "listing",
         "loader",
         "splitting",
         "operations",
@@ -36,6 +43,7 @@ LAYERS = {
         "facts",
         "writer",
         "recorder",
+        "revision_map",
         "environment",
         "scripts",
         "backfill",
@@ -51,6 +59,7 @@ LAYERS = {
         "commands",
         "cli",
         "admin",
+        "contrib",
         "pytest_plugin",
     ),
 }
@@ -223,12 +232,11 @@ def test_paper_never_has_a_connection():
     assert imported + called == []
 
 
+WEB = {"flask", "click", "werkzeug", "flask_admin", "flask_babel", "flask_sqlalchemy"}
+
+
 def test_only_the_edges_know_flask_and_click():
-    wrong = [
-        str(found)
-        for found in IMPORTS
-        if found.top in {"flask", "click", "werkzeug", "flask_sqlalchemy"} and LAYER_OF[found.module] != "edges"
-    ]
+    wrong = [str(found) for found in IMPORTS if found.top in WEB and LAYER_OF[found.module] != "edges"]
     assert wrong == []
 
 
@@ -284,3 +292,16 @@ def test_importing_the_package_does_not_import_alembic_or_sqlalchemy():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout == "[]\n"
+
+
+def test_the_start_of_an_application_with_admin_pages_does_not_import_alembic_or_sqlalchemy():
+    code = (
+        "import sys, flask; from flask_phased_migrate import Migrate\n"
+        "app = flask.Flask('x')\n"
+        "app.config.update(MIGRATE_ADMIN_ENABLED=True, MIGRATE_ADMIN_ACCESS='public-read')\n"
+        "Migrate(app, object())\n"
+        "names = ('alembic', 'sqlalchemy', 'sqlglot', 'rich', 'flask_babel', 'flask_admin')\n"
+        "print([name for name in names if name in sys.modules], 'migrate_admin' in app.blueprints)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "[] True\n"

@@ -173,11 +173,14 @@ def test_each_bind_has_the_rules_of_its_engine(project: NewSite) -> None:
         def upgrade_default():
             op.create_index("b", "orders", ["email"])
 
-        downgrade = upgrade
+        @phased("after-deploy")
+        def downgrade():
+            op.drop_index("a" if op.get_bind().dialect.name == "sqlite" else "b", "orders")
         """,
     )
     result = json.loads(run(site, "--format", "json", "--all").stdout)
-    assert [(item["bind"], item["rule"]) for item in result["findings"]] == [("default", "create-index")]
+    errors = [(item["bind"], item["rule"]) for item in result["findings"] if item["level"] == "error"]
+    assert errors == [("default", "create-index")]
     assert {bind: item["dialect"] for bind, item in result["targets"].items()} == {
         "default": "postgresql",
         "reports": "sqlite",
@@ -374,6 +377,7 @@ def test_json_has_the_keys_that_are_agreed(shop: Site) -> None:
             "bind": "default",
             "revision": "2",
             "phase": "before-deploy",
+            "direction": "upgrade",
             "path": f"{shop.versions}/2.py",
             "line": 14,
             "statement": "CREATE INDEX ix_email ON orders (email)",
@@ -396,7 +400,7 @@ def test_sarif_has_rules_places_and_what_is_suppressed(shop: Site) -> None:
         {"startLine": 17},
     ]
     assert [item.get("suppressions") for item in one["results"]] == [
-        None,
+        [],
         [{"kind": "inSource", "justification": "orders has 200 rows"}],
     ]
 
@@ -488,3 +492,116 @@ def test_a_range_of_an_unknown_revision_is_a_usage_error(shop: Site) -> None:
     result = run(shop, "nope:head")
     assert (result.exit_code, result.stdout) == (2, "")
     assert "'nope'" in result.stderr
+
+
+def test_style_is_asked_for_by_an_option_or_in_the_configuration(project: NewSite) -> None:
+    text = """
+        @phased("before-deploy")
+        def upgrade():
+            op.add_column("orders", sa.Column("a", sa.String(20)))
+
+        @phased("before-deploy")
+        def downgrade():
+            op.drop_column("orders", "a")
+    """
+    site = project(NOWHERE)
+    site.revision("1", None, text)
+    assert found(site) == []
+    assert found(site, "--style") == [("1", "warning", "varchar-length")]
+    for given, expected in (("all", 1), ("varchar-length", 1), ("wide-index, char-type", 0), (False, 0)):
+        other = project(NOWHERE, config={"MIGRATE_LINT_STYLE": given})
+        other.revision("1", None, text)
+        assert len(found(other)) == expected
+    wrong = run(project(NOWHERE, config={"MIGRATE_LINT_STYLE": "wide_index"}))
+    assert (wrong.exit_code, wrong.stdout) == (2, "")
+    assert "MIGRATE_LINT_STYLE names wide_index" in wrong.stderr
+
+
+def test_environ_has_the_settings_of_the_linter_and_of_the_comparison(project: NewSite) -> None:
+    settings: dict[str, Any] = {
+        "MIGRATE_TARGET_VERSION": {"default": "15.4", "reports": "10.11"},
+        "MIGRATE_SMALL_TABLE_ROWS": 1000,
+        "MIGRATE_INCLUDE_TABLES": ["shop_*", "orders"],
+        "MIGRATE_SCHEMAS": "archive",
+    }
+    site = project(NOWHERE, config=settings)
+    with site.app() as app:
+        lines = app.test_cli_runner().invoke(args=["db", "environ"]).stdout.splitlines()
+    shown = dict(line.split(" = ", 1) for line in lines if line.startswith("MIGRATE_"))
+    names = ("TARGET_VERSION", "SMALL_TABLE_ROWS", "INCLUDE_TABLES", "EXCLUDE_TABLES", "SCHEMAS", "LINT_STYLE")
+    assert [shown[f"MIGRATE_{name}"].rpartition("  (")[0] for name in names] == [
+        "default: 15.4, reports: 10.11",
+        "1000",
+        "shop_*, orders",
+        "",
+        "archive",
+        "False",
+    ]
+
+
+def test_an_sql_file_is_looked_at_statement_by_statement(project: NewSite) -> None:
+    site = project(NOWHERE)
+    text = """
+        @phased("before-deploy")
+        def upgrade():
+            op.execute_script("scripts/{name}")
+
+        @phased("before-deploy")
+        def downgrade():
+            op.execute("SELECT 1")
+    """
+    site.write("migrations/scripts/index.sql", "-- first\nSELECT 1;\nCREATE INDEX ix ON orders (a);\n")
+    site.write("migrations/scripts/fine.SQL", "UPDATE orders SET a = 1 WHERE id = 1;")
+    site.write("migrations/scripts/program.py", "print(1)")
+    site.revision("1", None, text.format(name="index.sql"))
+    site.revision("2", "1", text.format(name="fine.SQL"))
+    site.revision("3", "2", text.format(name="program.py"))
+    site.revision("4", "3", text.format(name="missing.sql"))
+    assert found(site) == [("1", "error", "create-index"), ("3", "warning", "opaque"), ("4", "warning", "opaque")]
+
+
+def test_a_path_with_blanks_is_a_uri_in_sarif(monkeypatch: pytest.MonkeyPatch) -> None:
+    from flask_phased_migrate.cli.linting import as_sarif
+    from flask_phased_migrate.lint import Finding, LintReport
+
+    monkeypatch.chdir(Path(__file__).parent)
+    path = str(Path.cwd() / "my app" / "1.py")
+    finding = Finding("create-index", "info", "default", "1", None, path, None, None, "why")
+    data = as_sarif(LintReport((finding,)))
+    assert data["runs"][0]["results"] == [
+        {
+            "ruleId": "create-index",
+            "level": "note",
+            "message": {"text": "why"},
+            "locations": [{"physicalLocation": {"artifactLocation": {"uri": "my%20app/1.py"}}}],
+            "properties": {"bind": "default", "revision": "1", "phase": None, "direction": "upgrade"},
+            "suppressions": [],
+        }
+    ]
+    assert (data["version"], sorted(data)) == ("2.1.0", ["$schema", "runs", "version"])
+    driver = data["runs"][0]["tool"]["driver"]
+    assert (driver["name"], [sorted(rule) for rule in driver["rules"]]) == (
+        "flask-phased-migrate",
+        [["id", "shortDescription"]],
+    )
+
+
+def test_several_heads_are_looked_at_together_and_one_by_one(project: NewSite) -> None:
+    site = project(NOWHERE)
+    site.revision("1", None, TABLE)
+    site.revision("2", "1", INDEX, labels="left")
+    site.revision("3", "1", INDEX.replace("ix_email", "ix_other"))
+    both = {("2", "error", "create-index"), ("3", "error", "create-index")}
+    for range_ in ("1:head", "1:heads", "base:heads", ":"):
+        assert set(found(site, range_)) == both
+    assert found(site, "1:left@head") == [("2", "error", "create-index")]
+    assert found(site, "2:3") == [("3", "error", "create-index")]
+    assert found(site, "2:1") == []
+
+
+def test_a_column_that_becomes_an_identity_loses_no_default() -> None:
+    work = lambda: op.alter_column("orders", "id", server_default=sa.Identity())  # noqa: E731
+    assert look(work) == ()
+    assert [item.rule for item in look(lambda: op.alter_column("orders", "id", server_default=None))] == [
+        "change-default"
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import sys
 import warnings
 from collections.abc import Iterable
 from pathlib import Path
@@ -13,7 +14,7 @@ import pytest
 from alembic.script import Script, ScriptDirectory
 from alembic.util import CommandError
 
-from flask_phased_migrate.loader import load_scripts
+from flask_phased_migrate.loader import Indexing, load_module, load_scripts
 
 BODY = 'revision = "{name}"\ndown_revision = None\n\n\ndef upgrade():\n    pass\n'
 
@@ -76,6 +77,32 @@ def test_the_same_scripts_as_alembic(folder: Path, locations: list[str], recursi
     assert found == expected
     assert len(found) > 3
     assert [str(item.message) for item in found_warnings] == [str(item.message) for item in expected_warnings]
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_the_index_gives_the_same_scripts_as_alembic(
+    folder: Path, recursive: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    (folder / "more" / "again.py").unlink()
+    directory = ScriptDirectory(
+        str(folder),
+        version_locations=[str(folder / name) for name in ("more", "nowhere", "versions")],
+        recursive_version_locations=recursive,
+    )
+    expected = list(alembics(directory))
+    loaded: list[str] = []
+    indexing = Indexing(lambda path: (loaded.append(path), load_module(path))[1])
+    for _ in range(2):
+        loaded.clear()
+        found = list(load_scripts(directory, lambda: pytest.fail("Alembic's own loader was used"), indexing))
+        assert [str(script) for script in found] == [str(script) for script in expected]
+        assert [vars(script).get("_orig_branch_labels") for script in found] == [()] * len(expected)
+        assert loaded == []
+        assert described(found) == described(expected)
+        assert len(loaded) == len(expected) - 1
+    # Its id is in its name only.
+    assert [type(script) for script in found].count(Script) == 1
 
 
 def test_the_order_is_alembics_whatever_the_order_of_the_folder(tmp_path: Path) -> None:

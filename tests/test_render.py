@@ -1,4 +1,4 @@
-"""Graphs as dot, Mermaid, SVG, text and JSON, and the lanes they are drawn on."""
+"""Graphs as dot, Mermaid, SVG, text and JSON."""
 
 from __future__ import annotations
 
@@ -8,18 +8,15 @@ import time
 from xml.etree import ElementTree
 
 import pytest
+from graphs import graph_of, graphs
 from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from flask_phased_migrate.errors import UsageError
 from flask_phased_migrate.graph import Graph, Revision
-from flask_phased_migrate.render import FORMATS, Line, Row, format_of, graph_data, lanes, render_graph
+from flask_phased_migrate.lanes import lanes
+from flask_phased_migrate.render import FORMATS, format_of, graph_data, render_graph
 
 SVG = "{http://www.w3.org/2000/svg}"
-
-
-def graph_of(*revisions: Revision) -> Graph:
-    return Graph({revision.id: revision for revision in revisions})
 
 
 def lines_of(text: str) -> list[str]:
@@ -489,87 +486,6 @@ def test_svg_shortens_an_endless_message_and_keeps_it_in_the_tooltip():
 def test_svg_uses_the_label_of_the_caller():
     root = svg_of(linear, label=lambda revision: f"rev\n{revision.id}" if revision.id != "2" else None)
     assert svg_texts(root) == ["rev 3 (head)", "2 add email", "rev 1"]
-
-
-# -- lanes ----------------------------------------------------------------------------------------
-
-
-def test_a_line_of_revisions_keeps_one_lane():
-    first, second = Line(0, "2", "down"), Line(0, "1", "down")
-    assert lanes(linear) == (
-        Row("3", 0, edges=(first,)),
-        Row("2", 0, arrivals=(first,), edges=(second,)),
-        Row("1", 0, arrivals=(second,)),
-    )
-
-
-def test_the_second_parent_of_a_merge_opens_a_lane_and_a_branch_joins_the_line_to_its_parent():
-    left, right, base = Line(0, "2a", "down"), Line(1, "2b", "down"), Line(0, "1", "down")
-    assert lanes(diamond) == (
-        Row("3", 0, edges=(left, right)),
-        Row("2a", 0, through=(right,), arrivals=(left,), edges=(base,)),
-        Row("2b", 1, through=(base,), arrivals=(right,), edges=(base,)),
-        Row("1", 0, arrivals=(base,)),
-    )
-
-
-def test_a_lane_is_free_again_after_a_base():
-    assert [(row.revision, row.lane) for row in lanes(two_bases)] == [
-        ("2", 0),
-        ("1", 0),
-        ("x2", 0),
-        ("x1", 0),
-    ]
-
-
-def test_no_revisions_have_no_rows():
-    assert lanes(Graph()) == ()
-
-
-@st.composite
-def graphs(draw: st.DrawFn) -> Graph:
-    revisions = []
-    for number in range(draw(st.integers(0, 14))):
-        older = st.sampled_from([str(i) for i in range(number)]) if number else st.nothing()
-        down = draw(st.lists(older, max_size=3, unique=True)) if number else []
-        needs = draw(st.lists(older, max_size=2, unique=True)) if number else []
-        revisions.append(Revision(str(number), tuple(down), tuple(needs)))
-    return graph_of(*draw(st.permutations(revisions)))
-
-
-@settings(max_examples=200, deadline=None)
-@given(graphs())
-def test_every_revision_has_one_row_above_its_parents(graph):
-    place = {row.revision: position for position, row in enumerate(lanes(graph))}
-    assert sorted(place) == sorted(graph.revisions) and len(lanes(graph)) == len(graph)
-    assert all(place[name] < place[parent] for name in place for parent in graph[name].parents)
-
-
-@settings(max_examples=200, deadline=None)
-@given(graphs())
-def test_no_lane_holds_two_things_at_the_same_row(graph):
-    for row in lanes(graph):
-        passing = [line.lane for line in row.through]
-        assert len({*passing, row.lane}) == len(passing) + 1
-        above = [line.lane for line in (*row.through, *row.arrivals)]
-        below = [line.lane for line in {*row.through, *row.edges}]
-        assert len(set(above)) == len(above) and len(set(below)) == len(below)
-
-
-@settings(max_examples=200, deadline=None)
-@given(graphs())
-def test_lines_go_on_from_row_to_row_and_end_in_their_parent(graph):
-    under_way: set[Line] = set()
-    for row in lanes(graph):
-        assert {*row.through, *row.arrivals} == under_way
-        assert all(line.parent == row.revision for line in row.arrivals)
-        assert all(line.parent != row.revision for line in row.through)
-        revision = graph[row.revision]
-        assert [(line.parent, line.kind) for line in row.edges] == [
-            (parent, "down" if parent in revision.down else "depends") for parent in revision.parents
-        ]
-        under_way = {*row.through, *row.edges}
-    assert under_way == set()
 
 
 @settings(max_examples=100, deadline=None)

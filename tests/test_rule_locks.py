@@ -6,7 +6,7 @@ MariaDB it runs with the clauses ALGORITHM and LOCK that make the server refuse 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,9 +15,13 @@ from alembic import op
 from linting import LATE, known, look
 from support import fresh_database
 
+from flask_phased_migrate.rules import mysql as mysql_rules
+from flask_phased_migrate.rules import postgresql as postgresql_rules
 from flask_phased_migrate.rules.changes import Change, Column
 from flask_phased_migrate.rules.from_sql import read_sql
 from flask_phased_migrate.rules.postgresql import lock_of
+from flask_phased_migrate.rules.postgresql import locks_of as rules_locks_of
+from flask_phased_migrate.rules.schema import Facts
 from flask_phased_migrate.rules.types import cost_on_mysql, cost_on_postgresql
 
 WEAK = {None, "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock"}
@@ -39,6 +43,14 @@ SHOP = [
     "ALTER TABLE orders ADD CONSTRAINT fk_old FOREIGN KEY (n) REFERENCES customer (id)",
     "INSERT INTO customer VALUES (1)",
     "INSERT INTO orders VALUES (1, 1, 1, 1, 'a', 1)",
+    "CREATE TABLE parts (id int) PARTITION BY RANGE (id)",
+    "CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9)",
+    "CREATE TABLE loose (id int)",
+    "CREATE MATERIALIZED VIEW totals AS SELECT id FROM orders",
+    "CREATE UNIQUE INDEX u_totals ON totals (id)",
+    "CREATE DOMAIN price AS int",
+    "CREATE TABLE priced (id int, price price)",
+    "CREATE FUNCTION noop() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END'",
 ]
 
 
@@ -131,6 +143,165 @@ def test_the_lock_that_a_transaction_keeps_is_the_one_that_the_rules_expect(shop
     assert locked in WEAK if expected is None else locked == NAMES[expected]
 
 
+# rule or None where nothing is found; statement; the strongest lock on each table that it locks
+ELSEWHERE = [
+    ("table-option", "ALTER TABLE loose SET UNLOGGED", {"loose": "AccessExclusiveLock"}),
+    ("table-option", "ALTER TABLE loose SET TABLESPACE pg_default", {"loose": "AccessExclusiveLock"}),
+    ("lock-table", "LOCK TABLE loose IN SHARE ROW EXCLUSIVE MODE", {"loose": "ShareRowExclusiveLock"}),
+    (None, "LOCK TABLE loose IN ROW EXCLUSIVE MODE", {"loose": "RowExclusiveLock"}),
+    ("refresh-view", "REFRESH MATERIALIZED VIEW totals", {"totals": "AccessExclusiveLock"}),
+    (None, "REFRESH MATERIALIZED VIEW CONCURRENTLY totals", {"totals": "ExclusiveLock"}),
+    ("attach-partition", "ALTER TABLE parts ATTACH PARTITION loose FOR VALUES FROM (10) TO (19)",
+     {"parts": "ShareUpdateExclusiveLock", "loose": "AccessExclusiveLock"}),
+    ("detach-partition", "ALTER TABLE parts DETACH PARTITION part",
+     {"parts": "AccessExclusiveLock", "part": "AccessExclusiveLock"}),
+    ("constrain-domain", "ALTER DOMAIN price ADD CONSTRAINT c CHECK (VALUE > 0)", {"priced": "ShareLock"}),
+    (None, "ALTER DOMAIN price ADD CONSTRAINT c CHECK (VALUE > 0) NOT VALID", {}),
+    (None, "CREATE TRIGGER t BEFORE INSERT ON loose FOR EACH ROW EXECUTE FUNCTION noop()",
+     {"loose": "ShareRowExclusiveLock"}),
+    (None, "ALTER TABLE loose ENABLE ROW LEVEL SECURITY", {"loose": "AccessExclusiveLock"}),
+    (None, "ALTER TABLE loose DISABLE TRIGGER ALL", {"loose": "ShareRowExclusiveLock"}),
+    (None, "ALTER TABLE loose ALTER id SET STATISTICS 5", {"loose": "ShareUpdateExclusiveLock"}),
+    (None, "ALTER TABLE loose SET (fillfactor = 70)", {"loose": "ShareUpdateExclusiveLock"}),
+    (None, "CREATE POLICY p ON loose USING (true)", {"loose": "AccessExclusiveLock"}),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "text", "locks"), ELSEWHERE, ids=[row[1] for row in ELSEWHERE])
+def test_postgresql_locks_other_things_as_the_catalogue_says(
+    shop: sa.Engine, rule: str | None, text: str, locks: dict[str, str]
+) -> None:
+    assert _all_locks(shop, text, locks) == locks
+    found = {item.rule for item in look(lambda: op.execute(text), phase=LATE)}
+    assert found == ({rule} if rule else set())
+
+
+def _all_locks(engine: sa.Engine, text: str, names: Iterable[str]) -> dict[str, str]:
+    with engine.connect() as connection, connection.begin() as transaction:
+        connection.exec_driver_sql(text)
+        rows = connection.exec_driver_sql(
+            "SELECT c.relname, l.mode FROM pg_locks l JOIN pg_class c ON c.oid = l.relation "
+            "WHERE l.pid = pg_backend_pid() AND c.relkind IN ('r', 'p', 'm')"
+        ).all()
+        transaction.rollback()
+    return {name: max((mode for at, mode in rows if at == name), key=ORDER.index) for name in names}
+
+
+@pytest.mark.parametrize("text", [row[1] for row in ELSEWHERE])
+def test_the_locks_that_a_transaction_keeps_elsewhere_are_those_that_the_rules_expect(
+    shop: sa.Engine, text: str
+) -> None:
+    from sqlalchemy.dialects import postgresql
+
+    expected = dict(locks_kept(read_sql(text, postgresql.dialect())[0].changes))
+    locked = _all_locks(shop, text, expected)
+    assert locked == {table: NAMES[lock] for table, lock in expected.items()}
+
+
+def locks_kept(changes: Iterable[Change]) -> Iterator[tuple[str, str]]:
+    for change in changes:
+        yield from rules_locks_of(change)
+
+
+def test_a_lock_on_one_table_is_kept_while_another_is_gone_through(shop: sa.Engine) -> None:
+    text = "ALTER TABLE loose ADD COLUMN c int; UPDATE orders SET m = 2"
+    assert _all_locks(shop, text, ["loose", "orders"]) == {
+        "loose": "AccessExclusiveLock",
+        "orders": "RowExclusiveLock",
+    }
+    found = {item.rule: item.level for item in look(lambda: op.execute(text))}
+    assert found["scan-under-lock"] == "warning"
+
+
+def test_validation_behind_another_operation_keeps_its_lock(shop: sa.Engine) -> None:
+    text = "ALTER TABLE orders ADD COLUMN c int; ALTER TABLE orders VALIDATE CONSTRAINT fine"
+    assert _all_locks(shop, text, ["orders"]) == {"orders": "AccessExclusiveLock"}
+    assert "scan-under-lock" in {item.rule for item in look(lambda: op.execute(text))}
+
+
+def test_several_foreign_keys_lock_all_their_tables(shop: sa.Engine) -> None:
+    with shop.begin() as connection:
+        connection.exec_driver_sql("CREATE TABLE parent (id int PRIMARY KEY)")
+    text = (
+        "ALTER TABLE orders ADD CONSTRAINT a FOREIGN KEY (customer_id) REFERENCES customer (id) NOT VALID;"
+        "ALTER TABLE loose ADD CONSTRAINT b FOREIGN KEY (id) REFERENCES parent (id) NOT VALID"
+    )
+    names = ["orders", "customer", "loose", "parent"]
+    assert _all_locks(shop, text, names) == dict.fromkeys(names, "ShareRowExclusiveLock")
+    assert "several-foreign-keys" in {item.rule for item in look(lambda: op.execute(text), phase=LATE)}
+
+
+def test_vacuum_is_refused_inside_a_transaction(shop: sa.Engine) -> None:
+    with shop.connect() as connection, pytest.raises(sa.exc.DBAPIError, match="cannot run inside a transaction block"):
+        connection.exec_driver_sql("VACUUM orders")
+
+
+def test_an_index_that_failed_to_build_is_kept_by_if_not_exists(shop: sa.Engine) -> None:
+    engine = shop.execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql("CREATE TABLE twice (a int)")
+        connection.exec_driver_sql("INSERT INTO twice VALUES (1), (1)")
+        with pytest.raises(sa.exc.IntegrityError):
+            connection.exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY broken ON twice (a)")
+        connection.exec_driver_sql("CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS broken ON twice (a)")
+        state = connection.exec_driver_sql(
+            "SELECT indisvalid FROM pg_index WHERE indexrelid = 'broken'::regclass"
+        ).scalar()
+    assert state is False
+
+
+@pytest.mark.parametrize(
+    ("alter", "breaks"),
+    [
+        ("ALTER c TYPE varchar(50)", True),
+        ("ALTER c TYPE text", True),
+        ("ALTER c TYPE varchar(20)", False),
+        ("ADD d int", False),
+        ("ALTER c SET NOT NULL", False),
+        ("ALTER c SET DEFAULT 'x'", False),
+    ],
+)
+def test_a_statement_that_is_prepared_breaks_when_the_type_of_a_column_changes(
+    shop: sa.Engine, alter: str, breaks: bool
+) -> None:
+    facts = Facts({("kept", "c"): Column("c", "VARCHAR(20)")})
+    with shop.begin() as other:
+        other.exec_driver_sql("DROP TABLE IF EXISTS kept")
+        other.exec_driver_sql("CREATE TABLE kept (id int, c varchar(20))")
+    with shop.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        connection.exec_driver_sql("PREPARE kept AS SELECT kept.id, kept.c FROM kept")
+        connection.exec_driver_sql("EXECUTE kept")
+        with shop.begin() as other:
+            other.exec_driver_sql(f"ALTER TABLE kept {alter}")
+        failed = False
+        try:
+            connection.exec_driver_sql("EXECUTE kept")
+        except sa.exc.DBAPIError as error:
+            failed = "cached plan must not change result type" in str(error)
+    assert failed is breaks
+    found = {item.rule for item in look(lambda: op.execute(f"ALTER TABLE kept {alter}"), phase=LATE, facts=facts)}
+    assert ("cached-plan" in found) is breaks
+
+
+# Rules that are about more than one statement, or about no lock.
+NOT_MEASURED = {
+    "json-column": "no lock: json has no '='",
+    "corrupting-index-build": "a defect of servers that are not there to try",
+    "no-lock-timeout": "a setting: what waits, waits",
+    "table-copy": "Alembic's batch, not a statement",
+}
+
+
+def test_every_rule_of_postgresql_is_measured() -> None:
+    measured = {row[0] for row in (*MEASURED, *ELSEWHERE)}
+    beside = {
+        "scan-under-lock", "several-foreign-keys", "cached-plan", "invalid-index-kept", "enum-value",
+        "concurrently-in-transaction",
+    }  # fmt: skip
+    rules = {check.rule for check in postgresql_rules.CHECKS}
+    assert rules - measured - beside == set(NOT_MEASURED)
+
+
 TYPES = [
     ("VARCHAR(20)", "VARCHAR(50)"),
     ("VARCHAR(20)", "TEXT"),
@@ -196,7 +367,7 @@ def test_postgresql_refuses_a_new_enum_value_until_it_is_committed(shop: sa.Engi
 # -- MariaDB --------------------------------------------------------------------------------------------
 
 ONLINE = ("INSTANT", "NOCOPY, LOCK=NONE")
-CLAUSES = (*ONLINE, "INPLACE, LOCK=NONE", "INPLACE, LOCK=SHARED", "COPY, LOCK=SHARED")
+CLAUSES = (*ONLINE, "INPLACE, LOCK=NONE", "INPLACE, LOCK=SHARED", "COPY, LOCK=SHARED", "")
 
 
 @pytest.fixture(scope="module")
@@ -227,7 +398,8 @@ def cheapest(engine: sa.Engine, action: str) -> str:
         connection.commit()
         for clauses in CLAUSES:
             try:
-                connection.exec_driver_sql(f"ALTER TABLE orders {action}, ALGORITHM={clauses}")
+                asked = f", ALGORITHM={clauses}" if clauses else ""
+                connection.exec_driver_sql(f"ALTER TABLE orders {action}{asked}")
             except sa.exc.DBAPIError:
                 connection.rollback()
             else:
@@ -256,8 +428,20 @@ ALGORITHMS = [
     ("check-constraint", "ADD CONSTRAINT c CHECK (a > 0)", "COPY, LOCK=SHARED"),
     ("foreign-key", "ADD CONSTRAINT f FOREIGN KEY (a) REFERENCES customer (id)", "COPY, LOCK=SHARED"),
     ("table-option", "CONVERT TO CHARACTER SET latin1", "COPY, LOCK=SHARED"),
+    ("", "DEFAULT CHARACTER SET latin1", "INSTANT"),
+    ("", "ALTER INDEX ix IGNORED", "INSTANT"),
+    ("", "ALTER a SET DEFAULT 5", "INSTANT"),
+    ("", "COMMENT 'all'", "INSTANT"),
+    ("", "ADD UNIQUE u (a)", "NOCOPY, LOCK=NONE"),
+    ("table-option", "FORCE", "INPLACE, LOCK=NONE"),
+    ("table-option", "ROW_FORMAT=COMPRESSED", "INPLACE, LOCK=NONE"),
+    ("primary-key", "DROP PRIMARY KEY", "COPY, LOCK=SHARED"),
+    ("table-option", "ADD SYSTEM VERSIONING", "COPY, LOCK=SHARED"),
+    # No clause is taken at all: the server copies.
+    ("table-option", "ORDER BY a", ""),
+    ("table-option", "PARTITION BY HASH (id) PARTITIONS 2", ""),
 ]
-LEVELS = {"INPLACE, LOCK=NONE": "warning", "INPLACE, LOCK=SHARED": "error", "COPY, LOCK=SHARED": "error"}
+LEVELS = {"": "error", "INPLACE, LOCK=NONE": "warning", "INPLACE, LOCK=SHARED": "error", "COPY, LOCK=SHARED": "error"}
 
 
 @pytest.mark.parametrize(("rule", "action", "clauses"), ALGORITHMS, ids=[row[1] for row in ALGORITHMS])
@@ -269,6 +453,36 @@ def test_mariadb_takes_the_algorithm_that_the_catalogue_says(
     work = lambda: op.execute(f"ALTER TABLE orders {action}")  # noqa: E731
     found = {item.rule: item.level for item in look(work, "mariadb", LATE, facts=facts, models={"orders": frozenset()})}
     assert found == ({rule: LEVELS[clauses]} if rule else {})
+
+
+def test_another_engine_is_copied_whatever_the_clause_says(store: sa.Engine) -> None:
+    """The server takes ALGORITHM=INSTANT for it, and makes the table anew: it gets another id."""
+    cheapest(store, "COMMENT 'fresh'")
+    with store.connect() as connection:
+        connection.exec_driver_sql("DROP TABLE IF EXISTS moved")
+        connection.exec_driver_sql("CREATE TABLE moved (id int PRIMARY KEY) ENGINE=InnoDB")
+        connection.exec_driver_sql("ALTER TABLE moved ENGINE=Aria, ALGORITHM=INSTANT")
+        engine = connection.exec_driver_sql(
+            "SELECT engine FROM information_schema.tables WHERE table_schema = database() AND table_name = 'moved'"
+        ).scalar()
+    assert engine == "Aria"
+    work = lambda: op.execute("ALTER TABLE moved ENGINE=Aria, ALGORITHM=INSTANT")  # noqa: E731
+    assert [item.level for item in look(work, "mariadb", LATE) if item.rule == "table-option"] == ["error"]
+
+
+def test_lock_tables_keeps_others_out(store: sa.Engine) -> None:
+    cheapest(store, "COMMENT 'fresh'")
+    with store.connect() as holder, store.connect() as other:
+        holder.exec_driver_sql("LOCK TABLES orders WRITE")
+        with pytest.raises(sa.exc.DBAPIError):
+            other.exec_driver_sql("SET STATEMENT lock_wait_timeout=0 FOR SELECT * FROM orders")
+        holder.exec_driver_sql("UNLOCK TABLES")
+
+
+def test_every_rule_of_mysql_is_measured() -> None:
+    measured = {row[0] for row in ALGORITHMS} | {"lock-table"}
+    rules = {check.rule for check in mysql_rules.CHECKS}
+    assert rules - measured == {"no-lock-timeout", "table-copy"}
 
 
 MARIADB_TYPES = [

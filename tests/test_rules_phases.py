@@ -17,6 +17,7 @@ from linting import (
     REQUIRED,
     assert_safe,
     assert_unsafe,
+    bodies,
     known,
     look,
     report,
@@ -209,13 +210,13 @@ def test_the_boundary_may_be_a_later_phase() -> None:
 
 
 def test_an_unphased_revision_is_told_in_which_phase_it_runs() -> None:
-    bodies = read_bodies(drop_column, "upgrade", Phases())
-    found = report([Revision("1", upgrade=bodies, downgrade=bodies)]).findings
+    early = read_bodies(drop_column, "upgrade", Phases())
+    found = report([Revision("1", upgrade=early, downgrade=early)]).findings
     assert [(item.rule, item.phase) for item in found] == [("drop-column", EARLY)]
     assert "has no phases, so that all of it runs in before-deploy" in found[0].message
     assert found[0].rewrite == '@phased("after-deploy")\ndef upgrade():\n    op.drop_column("orders", "email")'
     late = read_bodies(drop_column, "upgrade", Phases(), LATE)
-    assert report([Revision("1", upgrade=late, downgrade=bodies)]).findings == ()
+    assert report([Revision("1", upgrade=late, downgrade=early)]).findings == ()
 
 
 def test_an_unphased_addition_in_a_late_default_phase_is_too_late() -> None:
@@ -223,8 +224,8 @@ def test_an_unphased_addition_in_a_late_default_phase_is_too_late() -> None:
         op.add_column("orders", A("email", sa.String(9)))
 
     phases = Phases(default=LATE)
-    bodies = read_bodies(work, "upgrade", phases)
-    found = report([Revision("1", upgrade=bodies, downgrade=bodies)], models=MODELS).findings
+    both = read_bodies(work, "upgrade", phases)
+    found = report([Revision("1", upgrade=both, downgrade=both)], models=MODELS).findings
     assert [(item.rule, item.level, item.phase) for item in found] == [("too-late", "error", LATE)]
 
 
@@ -255,8 +256,8 @@ def test_changed_rows_need_no_undo() -> None:
 
 
 def generator(function: Any) -> Revision:
-    bodies = read_bodies(phased(function), "upgrade", Phases())
-    return Revision("1", upgrade=bodies, downgrade=bodies)
+    undo = bodies(dict.fromkeys(Phases().names, lambda: None))
+    return Revision("1", upgrade=read_bodies(phased(function), "upgrade", Phases()), downgrade=undo)
 
 
 def test_a_read_before_a_yield_is_told_once_where_it_is() -> None:
@@ -275,7 +276,7 @@ def test_a_read_behind_the_last_yield_is_only_opaque() -> None:
         op.add_column("orders", A("n", sa.Integer()))
         yield
         yield
-        op.get_bind().execute(sa.text("SELECT 1"))
+        op.get_bind().execute(sa.text("SELECT 1")).scalar()
 
     found = report([generator(upgrade)]).findings
     assert [(item.rule, item.level, item.phase) for item in found] == [("opaque", "warning", FINAL)]

@@ -31,7 +31,7 @@ class Bookkeeping:
     recorder: Recorder
     sent: list[str]
 
-    def end_step(self, before: set[str], after: set[str], *, commits: bool = False) -> int:
+    def end_step(self, before: set[str], after: set[str], *, commits: bool = False, going_on: bool = False) -> int:
         """Write what ends one step and begins the next; return the id of the next."""
         with self.recorder.together() as written:
             self.recorder.record_status(STEP, "done", statement=4)
@@ -39,8 +39,13 @@ class Bookkeeping:
             self.recorder.record_ended(1, "done", 0.5)
             self.recorder.insert_execution("upgrade", AWKWARD, "final", "running")
             if commits:
-                written.commit_with_it()
+                written.commit_with_it(going_on=going_on)
         return written.inserted
+
+    def seen_by_others(self) -> set[int]:
+        """Return the ids of the journal as another session sees them."""
+        with self.connection.engine.connect() as other:
+            return set(other.scalars(sa.select(TABLES.journal.c.id)))
 
     def rows(self) -> tuple[list[str], list[tuple[str, int]], list[tuple[int | None, str | None, str, str | None]]]:
         """Return the version table, the ledger and the journal, oldest first."""
@@ -109,6 +114,46 @@ def test_the_same_is_written_where_the_message_commits(bookkeeping: Bookkeeping)
     with bookkeeping.connection.begin():
         bookkeeping.end_step({"1"}, {"2"}, commits=True)
     assert bookkeeping.rows() == DONE
+
+
+@pytest.mark.parametrize("going_on", [False, True])
+def test_what_is_written_after_a_message_that_commits_is_committed_by_its_own_commit(
+    bookkeeping: Bookkeeping, going_on: bool
+) -> None:
+    with bookkeeping.recorder.committing(), bookkeeping.connection.begin():
+        bookkeeping.end_step({"1"}, {"2"}, commits=True, going_on=going_on)
+    assert bookkeeping.seen_by_others() == {1, 2}
+    with bookkeeping.connection.begin():
+        bookkeeping.recorder.insert_execution("upgrade", "2", "final", "running")
+    assert bookkeeping.seen_by_others() == {1, 2, 3}
+
+
+@pytest.mark.parametrize("going_on", [False, True])
+def test_what_is_rolled_back_after_a_message_that_commits_is_only_what_came_after(
+    bookkeeping: Bookkeeping, going_on: bool
+) -> None:
+    with bookkeeping.recorder.committing(), bookkeeping.connection.begin():
+        bookkeeping.end_step({"1"}, {"2"}, commits=True, going_on=going_on)
+    with pytest.raises(ZeroDivisionError), bookkeeping.connection.begin():
+        bookkeeping.recorder.insert_execution("upgrade", "2", "final", "running")
+        raise ZeroDivisionError
+    assert bookkeeping.rows() == DONE
+
+
+def test_the_next_commit_is_one_where_a_listener_has_stopped_that_of_a_message(bookkeeping: Bookkeeping) -> None:
+    def veto(_connection: sa.Connection) -> None:
+        raise ZeroDivisionError
+
+    sa.event.listen(bookkeeping.connection, "commit", veto)
+    with pytest.raises(ZeroDivisionError), bookkeeping.recorder.committing(), bookkeeping.connection.begin():
+        bookkeeping.end_step({"1"}, {"2"}, commits=True, going_on=True)
+    sa.event.remove(bookkeeping.connection, "commit", veto)
+    bookkeeping.connection.rollback()
+    bookkeeping.recorder.reread()
+    bookkeeping.connection.rollback()
+    with bookkeeping.connection.begin():
+        id_ = bookkeeping.recorder.insert_execution("upgrade", "3", "final", "running")
+    assert id_ in bookkeeping.seen_by_others()
 
 
 def test_several_rows_of_the_version_table_are_changed_in_one_message(bookkeeping: Bookkeeping) -> None:

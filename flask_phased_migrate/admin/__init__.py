@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from .access import Access
+from .blueprint import create_admin_blueprint
 from .source import Source
-from .views import create_admin_blueprint
 
 __all__ = ["Access", "Source", "create_admin_blueprint"]

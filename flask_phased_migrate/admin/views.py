@@ -1,358 +1,362 @@
-"""The blueprint: routes, the guard before them, the headers after them."""
+"""The views: what a request asks for, the value that answers it, the page. They read; they never change anything."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
 
-from flask import (
-    Blueprint,
-    Flask,
-    Response,
-    current_app,
-    jsonify,
-    make_response,
-    redirect,
-    render_template,
-    request,
-    url_for,
-)
-from flask.blueprints import BlueprintSetupState
-from werkzeug.exceptions import HTTPException, MethodNotAllowed
+from flask import Response, current_app, make_response, redirect, request
 from werkzeug.wrappers import Response as BaseResponse
 
-from ..errors import ConfigurationError, DatabaseUnreachable, MigrateError
-from .access import Access, ask_access, check_access
-from .pages import (
-    NoSuchPage,
-    Snapshot,
-    find_revisions,
-    list_revisions,
-    measure_health,
-    read_snapshot,
-    show_overview,
-    show_revision,
+from ..errors import DatabaseUnreachable, MigrateError
+from ..plan import Direction, History
+from .answers import Answers, Layout, wants_json
+from .detail import DIALECTS, BindRow, coded_in, show_revision, show_sql, state_row
+from .drawing import cells
+from .executions import (
+    ERROR_SHOWN,
+    OF_REVISION,
+    OPERATIONS,
+    STATUSES,
+    list_executions,
+    redacted,
+    show_execution,
 )
-from .source import Source
+from .files import Files
+from .graph_page import show_graph
+from .heads import show_heads
+from .health import measure_health
+from .listing import NoSuchPage, NotListed, choices, list_revisions
+from .overview import RUNS_SHOWN, Overview, bind_option, show_overview
+from .parameters import (
+    SIZES,
+    PageError,
+    read_bind,
+    read_choice,
+    read_filter,
+    read_number,
+    read_page,
+    read_size,
+)
+from .planned import next_phase, show_plan
+from .source import Choice, Examination, Reader, Source, Wanted
+from .state import UNKNOWN, BindState, state_of, with_times
+from .texts import text, texts
 
-NAME = "migrate_admin"
-TEMPLATES = "flask_phased_migrate/admin"
-LARGEST_PAGE = 200
-CANDIDATES_SHOWN = 50
-
-#: Set on every answer of the blueprint unless the application has set the header itself.
-HEADERS: Mapping[str, str] = {
-    "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; "
-        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-    ),
-    "X-Frame-Options": "DENY",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "same-origin",
-    "Cache-Control": "private, no-store",
-    "X-Robots-Tag": "noindex",
-}
-
-
-def utc_now() -> datetime:
-    """Return the time, in UTC."""
-    return datetime.now(UTC)
-
-
-def create_admin_blueprint(
-    source: Source,
-    *,
-    access: Access,
-    url_prefix: str = "/migrations",
-    page_size: int = 100,
-    base_template: str | None = None,
-    title: str = "Migrations",
-    clock: Callable[[], datetime] = utc_now,
-) -> Blueprint:
-    """Return the blueprint ``migrate_admin``, ready to be registered.
-
-    :param access: who may see it; None closes every route (see :data:`~.access.Access`).
-    :param url_prefix: where it is mounted: a path that begins with ``/`` and is longer than that.
-    :param page_size: how many revisions a list page has; more than 200 count as 200.
-    :param base_template: the application's own layout; it needs the blocks ``title``, ``head``, ``content``.
-    :param title: the name in the header and in the pages' titles.
-    :raises ConfigurationError: if one of them cannot be used.
-    """
-    check_access(access)
-    blueprint = Blueprint(
-        NAME,
-        __name__,
-        template_folder="templates",
-        static_folder="static",
-        url_prefix=_check_prefix(url_prefix),
-    )
-    base = base_template or f"{TEMPLATES}/base.html"
-    views = _Views(source, _check_size(page_size), base, title, clock)
-    guard = _Guard(access)
-    blueprint.record_once(guard.warn)
-    blueprint.before_request(guard.refuse)
-    blueprint.before_app_request(guard.refuse_other_method)
-    blueprint.after_request(_add_headers)
-    blueprint.register_error_handler(_PageError, views.show_error)
-    blueprint.register_error_handler(MigrateError, views.show_failure)
-    _add_routes(blueprint, views)
-    return blueprint
-
-
-def _add_routes(blueprint: Blueprint, views: _Views) -> None:
-    for rule, twin, endpoint, view in (
-        ("/", "/index.json", "index", views.index),
-        ("/revisions", "/revisions.json", "revisions", views.revisions),
-        ("/revisions/<revision>", "/revisions/<revision>.json", "revision", views.revision),
-    ):
-        blueprint.add_url_rule(rule, endpoint, view)
-        blueprint.add_url_rule(twin, f"{endpoint}_json", view)
-    blueprint.add_url_rule("/health.json", "health_json", views.health)
-
-
-def _check_prefix(prefix: str) -> str:
-    # Without a prefix the blueprint's static files would be shadowed by the application's.
-    stripped = prefix.rstrip("/")
-    if not stripped.startswith("/"):
-        raise ConfigurationError(
-            f"MIGRATE_ADMIN_URL_PREFIX is {prefix!r}. It must begin with '/' and name a path: '/migrations'."
-        )
-    return stripped
-
-
-def _check_size(size: int) -> int:
-    if not isinstance(size, int) or isinstance(size, bool) or size < 1:
-        raise ConfigurationError(f"MIGRATE_ADMIN_PAGE_SIZE is {size!r}. It must be a number from 1 to {LARGEST_PAGE}.")
-    return min(size, LARGEST_PAGE)
-
-
-def _wants_json() -> bool:
-    return request.path.endswith(".json")
-
-
-# -- before and after -----------------------------------------------------------------------------
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class _Guard:
-    """Answers 403 on every route of the blueprint, static files too, unless the application allows it."""
+class Views:
+    """One method a page. ``page_size`` is how many rows a list has where the request does not say."""
 
-    access: Access
-
-    def warn(self, state: BlueprintSetupState) -> None:
-        """Log that the pages are closed, where nothing can open them."""
-        if self.access is None:
-            state.app.logger.warning(
-                "The migration pages at %s are closed: MIGRATE_ADMIN_ACCESS is not set.", state.url_prefix
-            )
-
-    def refuse(self) -> BaseResponse | None:
-        """Return the answer to a request that may not pass, None for one that may."""
-        answer = ask_access(self.access)
-        if isinstance(answer, BaseResponse):
-            return answer
-        return None if answer else self._forbidden()
-
-    def refuse_other_method(self) -> BaseResponse | None:
-        """Do as :meth:`refuse` where the path is ours and the method is not.
-
-        Flask knows no blueprint for such a request, and would answer 405 to those who may not know.
-        """
-        if not isinstance(request.routing_exception, MethodNotAllowed) or not _is_ours(current_app):
-            return None
-        answer = self.refuse()
-        return None if answer is None else _add_headers(answer)
-
-    def _forbidden(self) -> Response:
-        hint = None
-        if self.access is None and current_app.debug:
-            hint = "MIGRATE_ADMIN_ACCESS is not set, so these pages are closed to everybody."
-        if _wants_json():
-            message = hint or "You may not see this."
-            return make_response(jsonify(schema=1, error={"status": 403, "message": message}), 403)
-        return make_response(render_template(f"{TEMPLATES}/forbidden.html", hint=hint), 403)
-
-
-def _is_ours(app: Flask) -> bool:
-    adapter = app.create_url_adapter(request)
-    if adapter is None:
-        return False
-    try:
-        endpoint, _ = adapter.match(method="GET")
-    except HTTPException:
-        return False
-    return NAME in endpoint.split(".")[:-1]
-
-
-def _add_headers(response: BaseResponse) -> BaseResponse:
-    for name, value in HEADERS.items():
-        response.headers.setdefault(name, value)
-    return response
-
-
-# -- the pages ------------------------------------------------------------------------------------
-
-
-class _PageError(Exception):
-    """The request names something that does not exist; ``choices`` is what it may name."""
-
-    def __init__(
-        self, status: int, message: str, *, choices: tuple[str, ...] = (), are_revisions: bool = False
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.choices = choices
-        self.are_revisions = are_revisions
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """What every page's template needs besides the page itself. ``bind`` is the chosen one."""
-
-    base_template: str
-    title: str
-    binds: tuple[str, ...] = ()
-    bind: str | None = None
-    generated_at: datetime | None = None
-
-    @property
-    def owns_base(self) -> bool:
-        """Whether the page around ours is ours too, so that it has no other main part."""
-        return self.base_template == f"{TEMPLATES}/base.html"
-
-    def url(self, endpoint: str, **values: Any) -> str:
-        """Return the address of one of our endpoints, for the chosen bind."""
-        if self.binds and self.bind != self.binds[0]:
-            values["bind"] = self.bind
-        return url_for(f".{endpoint}", **values)
-
-
-@dataclass(frozen=True)
-class _Views:
     source: Source
+    answers: Answers
     page_size: int
-    base_template: str
-    title: str
-    clock: Callable[[], datetime]
+
+    # -- the pages --------------------------------------------------------------------------------
 
     def index(self) -> BaseResponse:
         """Answer with how the chosen bind stands."""
-        bind = self._read_bind()
-        snapshot = self._read_snapshot()
-        page = show_overview(snapshot, bind)
-        return self._answer("overview", snapshot, bind, page, page.as_json(), shown=(bind,))
+        page, layout, unreachable = self.overview()
+        return self.answers.page("overview", layout, page, page.as_json(), unreachable=unreachable)
+
+    def overview(self) -> tuple[Overview, Layout, tuple[str, ...]]:
+        """Return how the chosen bind stands, the layout of a page about it, and the bind if it is not known."""
+        files, bind = self._files_and_bind()
+
+        def build(reader: Reader | None) -> Overview:
+            state = self._state(files, bind, reader)
+            if reader is None:
+                return show_overview(state)
+            newest = self._shown(reader.read_executions(Choice(RUNS_SHOWN)))
+            return show_overview(state, newest, self._shown(reader.read_executions(Choice(1, status="running"))))
+
+        page, unreachable = self._ask(bind, build)
+        return page, self._layout(files, bind, refresh=page.is_running), unreachable
 
     def revisions(self) -> BaseResponse:
         """Answer with one page of the revisions of the chosen bind."""
-        bind, number = self._read_bind(), _read_page_number()
-        snapshot = self._read_snapshot()
-        try:
-            page = list_revisions(snapshot, bind, number=number, size=self.page_size)
-        except NoSuchPage as error:
-            raise _PageError(400, str(error)) from error
-        link = self._layout(snapshot, bind).url
-        addresses = {
-            name: None if target is None else link("revisions_json", page=target)
-            for name, target in (("next", page.next), ("prev", page.previous))
-        }
-        numbers = {"number": page.number, "pages": page.pages, "size": page.size, "total": page.total}
-        twin = {"bind": bind, "items": [row.as_json() for row in page.rows], "page": {**numbers, **addresses}}
-        return self._answer("revisions", snapshot, bind, page, twin, shown=(bind,))
+        files, bind = self._files_and_bind()
+        number, size = read_page(), read_size(self.page_size)
+
+        def build(reader: Reader | None) -> Any:
+            state = self._state(files, bind, reader)
+            wanted = read_filter(choices(state))
+            around = _one(state, request.args["around"]) if request.args.get("around") else None
+            try:
+                page = list_revisions(state, wanted, number=number, size=size, around=around)
+            except NoSuchPage as error:
+                raise _no_such_page(error) from error
+            except NotListed as error:
+                raise PageError(404, text("The filters leave out the revision '%(name)s'.", name=around)) from error
+            if reader is None:
+                return page, choices(state)
+            times = reader.read_finished([row.id for row in page.rows])
+            return replace(page, rows=with_times(page.rows, times)), choices(state)
+
+        (page, values), unreachable = self._ask(bind, build)
+        running = any("running" in row.phases.values() for row in page.rows)
+        layout = self._layout(files, bind, refresh=running)
+        twin = _with_addresses(page.as_json(), layout, next_=page.next, previous=page.previous)
+        drawn = cells(page.lanes, [row.id for row in page.rows], page.width) if page.lanes else {}
+        return self.answers.page(
+            "revisions", layout, page, twin, unreachable=unreachable, cells=drawn, choices=values, sizes=SIZES
+        )
 
     def revision(self, revision: str) -> BaseResponse:
         """Answer with the page of a revision, or send there from the beginning of its id."""
-        bind = self._read_bind()
-        snapshot = self._read_snapshot()
-        found = find_revisions(snapshot, revision)
-        if len(found) != 1:
-            raise _not_found(snapshot, revision, found)
-        if found != (revision,):
-            endpoint = "revision_json" if _wants_json() else "revision"
-            return redirect(self._layout(snapshot, bind).url(endpoint, revision=found[0]))
-        page = show_revision(snapshot, revision, self.source.path_of)
-        return self._answer("revision", snapshot, bind, page, page.as_json(), shown=snapshot.binds)
+        files, bind = self._files_and_bind()
+        looked = [self._look(files, name, revision) for name in files.binds]
+        unreachable = tuple(state.bind for state, _ in looked if state.history is None)
+        found = dict.fromkeys(name for state, _ in looked for name in state.find(revision))
+        if revision not in found:
+            if len(found) != 1:
+                raise _not_found(revision, tuple(found), unreachable)
+            endpoint = "revision_json" if wants_json() else "revision"
+            return redirect(self._layout(files, bind).url(endpoint, revision=next(iter(found))))
+        binds = sorted((known for _, known in looked), key=lambda known: known.bind != bind)
+        examined = self.source.examine(files, bind, revision) if revision in files.graph else Examination()
+        page = show_revision(files, revision, binds, examined, self.source.mask)
+        layout = self._layout(files, bind, refresh=page.is_running)
+        return self.answers.page("revision", layout, page, page.as_json(), unreachable=unreachable)
+
+    def sql(self, revision: str) -> BaseResponse:
+        """Answer with the SQL of a step."""
+        files, bind = self._files_and_bind()
+        found = _known(files, revision)
+        if found != revision:
+            return redirect(self._layout(files, bind).here("sql_json" if wants_json() else "sql", revision=found))
+        page = self._sql_page(files, bind, revision)
+        layout = self._layout(files, bind)
+        return self.answers.page("sql", layout, page, page.as_json(), dialects=DIALECTS)
+
+    def sql_file(self, revision: str) -> BaseResponse:
+        """Answer with the SQL of a step as a text to keep."""
+        files, bind = self._files_and_bind()
+        name = _known(files, revision)
+        page = self._sql_page(files, bind, name)
+        if page.preview.reason is not None:
+            raise PageError(404, text("There is no SQL of this step: %(reason)s", reason=page.preview.reason))
+        response = Response(page.preview.sql, content_type="application/sql; charset=utf-8")
+        filename = "".join(one if one.isascii() and one.isalnum() else "_" for one in f"{name}_{page.wanted.phase}")
+        response.headers["Content-Disposition"] = f"attachment; filename={filename}.sql"
+        return response
+
+    def plan(self) -> BaseResponse:
+        """Answer with what an upgrade of a phase would run."""
+        files, bind = self._files_and_bind()
+        number, size = read_page(), read_size(self.page_size)
+        chosen = read_choice("phase", files.phases.names)
+        history, unreachable = self._ask(bind, _history)
+        state = state_of(files, bind, history)
+        try:
+            page = show_plan(
+                state, chosen or next_phase(state), self.source.plan, self.source.redact, number=number, size=size
+            )
+        except NoSuchPage as error:
+            raise _no_such_page(error) from error
+        layout = self._layout(files, bind)
+        twin = _with_addresses(page.as_json(), layout, next_=page.next, previous=page.previous)
+        return self.answers.page("plan", layout, page, twin, unreachable=unreachable)
+
+    def graph(self) -> BaseResponse:
+        """Answer with a window of the graph."""
+        files, bind = self._files_and_bind()
+        number, size = read_page(), read_size(self.page_size)
+        history, unreachable = self._ask(bind, _history)
+        state = state_of(files, bind, history)
+        around = _one(state, request.args["around"]) if request.args.get("around") else None
+        try:
+            page = show_graph(state, number=number, size=size, around=around)
+        except NoSuchPage as error:
+            raise _no_such_page(error) from error
+        layout = self._layout(files, bind)
+        twin = _with_addresses(page.as_json(), layout, next_=page.next, previous=page.previous)
+        return self.answers.page("graph", layout, page, twin, unreachable=unreachable)
+
+    def graph_text(self, ending: str) -> BaseResponse:
+        """Answer with the whole graph as text for a program that draws: Graphviz or Mermaid."""
+        from ..render import format_of, render_graph
+
+        files, bind = self._files_and_bind()
+        history, unreachable = self._ask(bind, _history)
+        state = state_of(files, bind, history)
+        states = None if unreachable else {row.id: row.state for row in state.rows}
+        drawn = render_graph(
+            files.graph, format_of(f"graph.{ending}"), states, () if history is None else history.heads
+        )
+        return Response(drawn, 503 if unreachable else 200, content_type="text/plain; charset=utf-8")
+
+    def journal(self) -> BaseResponse:
+        """Answer with one page of the executions of the chosen bind."""
+        files, bind = self._files_and_bind()
+        wanted = _read_executions_wanted(read_size(self.page_size))
+        given = {
+            "status": wanted.status,
+            "operation": wanted.operation,
+            "phase": wanted.phase,
+            "revision": wanted.revision,
+            "run": wanted.run_id,
+        }
+        shown = {name: value for name, value in given.items() if value}
+        page, unreachable = self._ask(bind, lambda reader: list_executions(reader, bind, wanted, shown))
+        page = replace(page, items=self._shown(page.items))
+        layout = self._layout(files, bind, refresh=any(item.status == "running" for item in page.items))
+        twin = page.as_json()
+        twin["page"]["next"] = page.older and layout.here("journal_json", before=page.older, after=None)
+        twin["page"]["prev"] = page.newer and layout.here("journal_json", after=page.newer, before=None)
+        lists = {"status": STATUSES, "operation": OPERATIONS, "phase": files.phases.names}
+        return self.answers.page("journal", layout, page, twin, unreachable=unreachable, choices=lists)
+
+    def execution(self, number: int) -> BaseResponse:
+        """Answer with one execution of the journal of the chosen bind."""
+        files, bind = self._files_and_bind()
+        option = bind_option(files, bind)
+        layout = self._layout(files, bind)
+
+        def build(reader: Reader | None) -> Any:
+            return None if reader is None else show_execution(reader, bind, number, option)
+
+        page, unreachable = self._ask(bind, build)
+        if page is None and not unreachable:
+            raise PageError(404, text("The journal of %(bind)s has no execution %(number)s.", bind=bind, number=number))
+        if page is None:
+            return self.answers.page("execution", layout, None, {"bind": bind, "execution": None, "items": []},
+                                     unreachable=unreachable)  # fmt: skip
+        execution = redacted(page.execution, self.source.redact)
+        page = replace(page, execution=execution, run=self._shown(page.run))
+        layout = replace(layout, refresh=execution.status == "running")
+        return self.answers.page("execution", layout, page, page.as_json())
+
+    def heads(self) -> BaseResponse:
+        """Answer with the heads of the files and where the chosen bind is."""
+        files, bind = self._files_and_bind()
+        history, unreachable = self._ask(bind, _history)
+        page = show_heads(state_of(files, bind, history))
+        layout = self._layout(files, bind)
+        return self.answers.page("heads", layout, page, page.as_json(), unreachable=unreachable)
 
     def health(self) -> BaseResponse:
         """Answer 200 if every bind is fit for the deployed code, else 503."""
         try:
-            health = measure_health(self._read_snapshot())
+            files = self.source.read_files()
+            states = [state_of(files, bind, self._ask(bind, _history)[0]) for bind in files.binds]
         except MigrateError:
             current_app.logger.exception("The migration health cannot be told.")
-            return make_response(jsonify(schema=1, status="unknown", binds=[]), 503)
-        return make_response(jsonify(schema=1, **health.as_json()), 200 if health.is_ok else 503)
+            return make_response({"schema": 1, "status": UNKNOWN, "binds": []}, 503)
+        health = measure_health(files, states)
+        return make_response({"schema": 1, **health.as_json()}, 200 if health.is_ok else 503)
 
-    def show_error(self, error: _PageError) -> BaseResponse:
-        """Answer with what the request got wrong."""
-        shown, left = error.choices[:CANDIDATES_SHOWN], len(error.choices[CANDIDATES_SHOWN:])
-        if _wants_json():
-            body = {"status": error.status, "message": error.message, "choices": list(error.choices)}
-            return make_response(jsonify(schema=1, error=body), error.status)
-        layout = _Layout(self.base_template, self.title)
-        page = render_template(f"{TEMPLATES}/error.html", admin=layout, error=error, shown=shown, left=left)
-        return make_response(page, error.status)
+    # -- what they share --------------------------------------------------------------------------
 
-    def show_failure(self, error: MigrateError) -> BaseResponse:
-        """Answer 500. The error's text goes to the log only: it may hold paths and addresses."""
-        current_app.logger.error("The migration pages cannot be shown.", exc_info=error)
-        message = "The revisions cannot be read. The application's log says why."
-        return self.show_error(_PageError(500, message))
+    def _files_and_bind(self) -> tuple[Files, str]:
+        files = self.source.read_files()
+        return files, read_bind(files.binds)
 
-    def _read_snapshot(self) -> Snapshot:
-        return read_snapshot(self.source, self.clock(), _log_unreachable)
+    def _layout(self, files: Files, bind: str, *, refresh: bool = False) -> Layout:
+        return self.answers.layout(files.binds, bind, refresh=refresh)
 
-    def _read_bind(self) -> str:
-        names = self.source.bind_names()
-        bind = request.args.get("bind", names[0])
-        if bind not in names:
-            raise _PageError(400, f"There is no bind '{bind}'. The binds are:", choices=names)
-        return bind
+    def _state(self, files: Files, bind: str, reader: Reader | None) -> BindState:
+        return state_of(files, bind, _history(reader))
 
-    def _layout(self, snapshot: Snapshot, bind: str) -> _Layout:
-        return _Layout(self.base_template, self.title, snapshot.binds, bind, snapshot.read_at)
+    def _ask(self, bind: str, build: Callable[[Reader | None], T]) -> tuple[T, tuple[str, ...]]:
+        """Return what ``build`` makes of the bind's tables, and the bind if they could not be read."""
+        try:
+            with self.source.open(bind) as reader:
+                return build(reader), ()
+        except DatabaseUnreachable as error:
+            current_app.logger.warning("The migration pages show no state: %s", error)
+            return build(None), (bind,)
 
-    def _answer(
-        self,
-        name: str,
-        snapshot: Snapshot,
-        bind: str,
-        page: object,
-        twin: Mapping[str, Any],
-        *,
-        shown: tuple[str, ...],
-    ) -> BaseResponse:
-        """Return the page or its twin: 503 where the state of one of the binds ``shown`` is unknown."""
-        unreachable = tuple(shown_bind for shown_bind in shown if shown_bind in snapshot.unreachable)
-        status = 503 if unreachable else 200
-        if _wants_json():
-            return make_response(jsonify(schema=1, generated_at=_as_text(snapshot.read_at), **twin), status)
-        layout = self._layout(snapshot, bind)
-        text = render_template(f"{TEMPLATES}/{name}.html", admin=layout, page=page, unreachable=unreachable)
-        return make_response(text, status)
+    def _look(self, files: Files, bind: str, revision: str) -> tuple[BindState, BindRow]:
+        """Return the state of a bind, and what it says of one revision."""
 
+        def build(reader: Reader | None) -> tuple[BindState, BindRow]:
+            state = self._state(files, bind, reader)
+            row = state_row(state, revision)
+            if reader is None or row is None:
+                return state, BindRow(bind, row)
+            executions = self._shown(reader.read_executions(Choice(OF_REVISION, revision=revision)))
+            (row,) = with_times([row], reader.read_finished([revision]))
+            return state, BindRow(bind, row, executions)
 
-def _read_page_number() -> int:
-    text = request.args.get("page", "1")
-    if not (text.isascii() and text.isdigit() and len(text) < 10):
-        raise _PageError(400, f"'{text}' is not the number of a page.")
-    return int(text)
+        return self._ask(bind, build)[0]
+
+    def _shown(self, executions: tuple[Any, ...]) -> tuple[Any, ...]:
+        return tuple(redacted(item, self.source.redact, ERROR_SHOWN) for item in executions)
+
+    def _sql_page(self, files: Files, bind: str, revision: str) -> Any:
+        undo = read_choice("direction", ("upgrade", "downgrade")) == "downgrade"
+        direction: Direction = "downgrade" if undo else "upgrade"
+        wanted = Wanted(bind, revision, files.phases.default, direction, read_choice("dialect", DIALECTS))
+        coded = coded_in(files, wanted)
+        names = tuple(dict.fromkeys((*files.phases.names, *coded)))
+        phase = read_choice("phase", names, coded[0] if coded else wanted.phase)
+        wanted = replace(wanted, phase=str(phase))
+        return show_sql(files, wanted, self.source.preview(files, wanted), self.source.mask)
 
 
-def _not_found(snapshot: Snapshot, revision: str, found: tuple[str, ...]) -> _PageError:
+def _read_executions_wanted(size: int) -> Choice:
+    wanted = Choice(
+        size,
+        read_number("before"),
+        read_number("after"),
+        status=read_choice("status", STATUSES),
+        operation=read_choice("operation", OPERATIONS),
+        phase=request.args.get("phase") or None,
+        revision=request.args.get("revision") or None,
+        run_id=request.args.get("run") or None,
+    )
+    if wanted.before is not None and wanted.after is not None:
+        raise PageError(400, text("Give 'before' or 'after', not both."))
+    return wanted
+
+
+def _history(reader: Reader | None) -> History | None:
+    return None if reader is None else reader.read_history()
+
+
+def _with_addresses(twin: dict[str, Any], layout: Layout, *, next_: int | None, previous: int | None) -> dict[str, Any]:
+    """Return a twin whose page says where the next and the previous are."""
+    for name, number in (("next", next_), ("prev", previous)):
+        twin["page"][name] = None if number is None else layout.here(layout.twin, page=number)
+    return twin
+
+
+def _known(files: Files, revision: str) -> str:
+    found = files.find(revision)
+    if len(found) != 1:
+        raise _not_found(revision, found, ())
+    return found[0]
+
+
+def _one(state: BindState, name: str) -> str:
+    found = state.find(name)
+    if len(found) != 1:
+        raise _not_found(name, found, () if state.history is not None else (state.bind,))
+    return found[0]
+
+
+def _no_such_page(error: NoSuchPage) -> PageError:
+    message = text("There is no page %(number)s. The pages are 1 to %(pages)s.", number=error.number, pages=error.pages)
+    return PageError(400, message)
+
+
+def _not_found(revision: str, found: tuple[str, ...], unreachable: Iterable[str]) -> PageError:
     if found:
-        message = f"{len(found):,} revisions begin with '{revision}':"
-        return _PageError(404, message, choices=found, are_revisions=True)
-    message = f"There is no revision '{revision}'."
-    if snapshot.unreachable:
-        message += " Only the files could be searched: a database does not answer."
-    return _PageError(404, message)
-
-
-def _log_unreachable(error: DatabaseUnreachable) -> None:
-    current_app.logger.warning("The migration pages show no state: %s", error)
-
-
-def _as_text(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        message = texts(
+            "%(number)s revision begins with '%(name)s':",
+            "%(number)s revisions begin with '%(name)s':",
+            len(found),
+            name=revision,
+        )
+        return PageError(404, message, choices=found, are_revisions=True)
+    if list(unreachable):
+        message = text(
+            "There is no revision '%(name)s'. Only the files could be searched: a database does not answer.",
+            name=revision,
+        )
+        return PageError(404, message)
+    return PageError(404, text("There is no revision '%(name)s'.", name=revision))

@@ -49,7 +49,9 @@ from .printing import (
     current_extension,
     describe_skipped,
     journal_line,
+    print_current,
     print_json,
+    print_listing,
     print_plan,
     print_status,
     run_and_show,
@@ -251,6 +253,8 @@ def upgrade(
 
     Example: flask db upgrade --phase after-deploy
     """
+    from ..extension.glance import is_at
+
     if options["through"] and options["phase"] is None:
         raise UsageError("--through needs --phase: it runs every phase up to that one.")
     _refuse_together("--sql", sql, {"--plan": plan, "--json": as_json, "--through": options["through"]})
@@ -259,8 +263,10 @@ def upgrade(
         _commands().upgrade(directory, revision, True, tag, x_arg, phase=options["phase"], bind=options["bind"])
     elif plan:
         print_plan(directory, revision, "upgrade", as_json, x_arg, options)
-    else:
+    elif as_json or tag or x_arg or options["phase"] or options["bind"] or not is_at(directory, revision):
         run_and_show("upgrade", directory, revision, tag, x_arg, as_json, options)
+    else:
+        say("Nothing to do.")
 
 
 def _refuse_together(option: str, given: bool, others: Mapping[str, Any]) -> None:
@@ -324,7 +330,8 @@ def show(directory: str | None, revision: str) -> None:
 
     Example: flask db show head
     """
-    _commands().show(directory, revision)
+    if not print_listing(directory, lambda found: found.show(revision)):
+        _commands().show(directory, revision)
 
 
 @db.command()
@@ -337,7 +344,9 @@ def history(directory: str | None, **options: Any) -> None:
 
     Example: flask db history -r current:head
     """
-    _commands().history(directory, **options)
+    whole = options["rev_range"] is None and not options["indicate_current"]
+    if not whole or not print_listing(directory, lambda found: found.history(verbose=options["verbose"])):
+        _commands().history(directory, **options)
 
 
 @db.command()
@@ -349,7 +358,9 @@ def heads(directory: str | None, **options: Any) -> None:
 
     Example: flask db heads
     """
-    _commands().heads(directory, **options)
+    plain = not options["resolve_dependencies"]
+    if not plain or not print_listing(directory, lambda found: found.heads(verbose=options["verbose"])):
+        _commands().heads(directory, **options)
 
 
 @db.command()
@@ -360,7 +371,8 @@ def branches(directory: str | None, verbose: bool) -> None:
 
     Example: flask db branches -v
     """
-    _commands().branches(directory, verbose)
+    if not print_listing(directory, lambda found: found.branches(verbose=verbose)):
+        _commands().branches(directory, verbose)
 
 
 @db.command()
@@ -372,7 +384,8 @@ def current(directory: str | None, verbose: bool, check_heads: bool) -> None:
 
     Example: flask db current --check-heads
     """
-    _commands().current(directory, verbose, check_heads)
+    if verbose or not print_current(directory, check_heads=check_heads):
+        _commands().current(directory, verbose, check_heads)
 
 
 @db.command()
@@ -500,7 +513,7 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
         raise UsageError("--bind says which database --status asks. Give --status too, or leave out --bind.")
     migrate = current_extension()
     states, current = _states(migrate.status(directory, bind=bind)) if with_status else (None, ())
-    revisions = migrate.open_project(directory).graph
+    revisions = migrate.read_graph(directory)
     write_text(render_graph(revisions, chosen, states, current, assured=assured_rules(revisions)), output)
 
 

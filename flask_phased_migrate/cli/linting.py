@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import click
 
@@ -36,6 +37,7 @@ def add_lint(group: DbGroup) -> None:
     metavar="ROWS",
     help="Do not report locks on tables that have at most so many rows in the database asked.",
 )
+@click.option("--style", is_flag=True, help="Look at style too: types, indexes, statements that cannot be repeated.")
 @click.argument("range_", metavar="[START:END]", required=False)
 def lint(
     directory: str | None,
@@ -44,6 +46,7 @@ def lint(
     all_revisions: bool,
     format_: str,
     small_tables: int | None,
+    style: bool,
     range_: str | None,
 ) -> None:
     """Look for what breaks the old code, or traffic, in each phase. Runs nothing.
@@ -56,7 +59,7 @@ def lint(
     if all_revisions and range_ is not None:
         raise UsageError("--all and a range do not go together. Leave one of them out.")
     report = current_extension().lint(
-        directory, range_, all_revisions=all_revisions, bind=bind, small_rows=small_tables, x_arg=x_arg
+        directory, range_, all_revisions=all_revisions, bind=bind, small_rows=small_tables, style=style, x_arg=x_arg
     )
     if format_ == "json":
         print_json(as_json(report))
@@ -107,7 +110,8 @@ def text_lines(report: LintReport) -> Iterator[str]:
 
 def finding_lines(finding: Finding, with_bind: bool) -> Iterator[str]:
     """Yield the lines of one finding."""
-    step = " ".join(filter(None, [finding.revision, finding.phase]))
+    undone = "undone" if finding.direction == "downgrade" else None
+    step = " ".join(filter(None, [finding.revision, finding.phase, undone]))
     bind = f", {finding.bind}" if with_bind else ""
     yield f"{place(finding)}: {finding.level}: {finding.rule}  ({step}{bind})"
     yield f"    {finding.message}"
@@ -155,6 +159,7 @@ def _finding_json(finding: Finding) -> dict[str, Any]:
         "bind": finding.bind,
         "revision": finding.revision,
         "phase": finding.phase,
+        "direction": finding.direction,
         "path": _relative(finding.path),
         "line": finding.line,
         "statement": finding.statement,
@@ -202,7 +207,7 @@ def as_sarif(report: LintReport) -> dict[str, Any]:
 
 def _results(findings: Iterable[Finding]) -> Iterator[dict[str, Any]]:
     for item in findings:
-        location: dict[str, Any] = {"artifactLocation": {"uri": _relative(item.path)}}
+        location: dict[str, Any] = {"artifactLocation": {"uri": quote(_relative(item.path))}}
         if item.line is not None:
             location["region"] = {"startLine": item.line}
         text = item.message if item.rewrite is None else f"{item.message}\n\n{item.rewrite}"
@@ -211,8 +216,14 @@ def _results(findings: Iterable[Finding]) -> Iterator[dict[str, Any]]:
             "level": "note" if item.level == "info" else item.level,
             "message": {"text": text},
             "locations": [{"physicalLocation": location}],
-            "properties": {"bind": item.bind, "revision": item.revision, "phase": item.phase},
+            "properties": {
+                "bind": item.bind,
+                "revision": item.revision,
+                "phase": item.phase,
+                "direction": item.direction,
+            },
         }
-        if item.reason is not None:
-            result["suppressions"] = [{"kind": "inSource", "justification": item.reason}]
+        # Of a run, either all results say whether they are suppressed, or none does (SARIF 2.1.0, 3.27.23).
+        known = {"kind": "inSource", "justification": item.reason}
+        result["suppressions"] = [] if item.reason is None else [known]
         yield result

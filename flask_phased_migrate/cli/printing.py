@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..assurances import Assurance
     from ..executor import Event
     from ..extension.running import Skipped
+    from ..listing import Listing
     from ..plan import BindStatus, Direction, Plan
     from ..plan.status import RevisionStatus
 
@@ -52,6 +53,36 @@ def write_text(text: str, output: str | None) -> None:
 
     write_whole(output, text)
     say(f"Wrote {output}")
+
+
+def print_listing(directory: str | None, render: Callable[[Listing], str | None]) -> bool:
+    """Print a list of the revisions from the index alone, if it can be; return whether it could."""
+    from ..extension.listing import read_listing
+
+    found = read_listing(directory)
+    text = None if found is None else render(found)
+    if text is not None:
+        _write_replacing(text)
+    return text is not None
+
+
+def print_current(directory: str | None, *, check_heads: bool) -> bool:
+    """Print what the database is at, if one look shows it; return whether it did."""
+    from ..extension.glance import read_glance
+
+    found = read_glance(directory)
+    if found is None or (check_heads and not found.is_at_head):
+        return False
+    text = found.listing.current(found.rows or ())
+    if text is not None:
+        _write_replacing(text)
+    return text is not None
+
+
+def _write_replacing(text: str) -> None:
+    # What the terminal does not have is a question mark, as in Alembic's output.
+    encoding = sys.stdout.encoding or "ascii"
+    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
 
 
 def show_export(

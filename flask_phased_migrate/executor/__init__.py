@@ -391,7 +391,7 @@ class Executor:
                     started_at=self.step_began,
                 )
             progress.recorded, progress.stored = True, skip
-        with self._guarded(body) as check, self._transaction():
+        with self._guarded(body) as check, self.recorder.committing(), self._transaction():
             if progress.transactional:
                 self._move_back(action)
             if body is not None:
@@ -422,7 +422,7 @@ class Executor:
                     written.commit_lazily()
                 progress.ending = True
                 if not progress.autocommit:
-                    written.commit_with_it()
+                    written.commit_with_it(going_on=upcoming is not None and upcoming.progress.transactional)
             if upcoming is not None:
                 upcoming.id = written.inserted
         return upcoming

@@ -6,44 +6,36 @@ them, so that an application's start pays nothing for its migrations.
 
 from __future__ import annotations
 
-import argparse
-import getpass
 import math
 import os
 import time
-import uuid
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from flask import Flask, current_app, g
 
 from ..errors import ConfigurationError, DatabaseAhead, DatabaseUnreachable, NotReady
-from ..phases import Phases, configure_phases, split_names
-from .settings import (
-    MigrateSettings,
-    Setting,
-    current_settings,
-    find_setting,
-    migration_connections,
-    new_config,
-    plain_database,
-)
+from .command_group import DeferredGroup
+from .state import MigrateSettings, current_settings
 
 if TYPE_CHECKING:
     from ..environment import Config
     from ..executor import Event
+    from ..graph import Graph
     from ..lint import LintReport
     from ..offline import Markers
     from ..offline.data import MigrationData
     from ..offline.text import Statement
+    from ..phases import Phases
     from ..plan import BindStatus, Direction, Plan, Step
     from ..recorder import Execution
     from .project import Project, Request
     from .running import Resolution, Run, Skipped, Survey
+    from .settings import Setting
 
 LOCK_WAIT_S = 60.0
 READY_INTERVAL_S = 1.0
+_SECONDS = ("MIGRATE_LOCK_WAIT", "MIGRATE_LOCK_TIMEOUT", "MIGRATE_STATEMENT_TIMEOUT", "MIGRATE_RETRY_BUDGET")
 
 
 class Migrate:
@@ -74,7 +66,7 @@ class Migrate:
         **kwargs: Any,
     ) -> None:
         self.configure_callbacks: list[Callable[[Any], Any]] = []
-        self.db = db if db is not None else plain_database(metadata, engine)
+        self.db = db if db is not None else _plain_database(metadata, engine)
         self.command = command
         self.directory = str(directory)
         self.alembic_ctx_kwargs: dict[str, Any] = dict(
@@ -100,7 +92,7 @@ class Migrate:
 
         :raises ConfigurationError: if there is neither ``db`` nor ``metadata`` with ``engine``.
         """
-        database = db if db is not None else plain_database(metadata, engine) or self.db
+        database = db if db is not None else _plain_database(metadata, engine) or self.db
         if database is None:
             raise ConfigurationError(
                 "Migrate has no database. Give it Flask-SQLAlchemy's object, Migrate(app, db), or "
@@ -115,9 +107,7 @@ class Migrate:
         if render_as_batch is not None:
             self.alembic_ctx_kwargs["render_as_batch"] = render_as_batch
         app.extensions["migrate"] = MigrateSettings(self, database, self.directory, self.alembic_ctx_kwargs)
-        from ..cli import db as group
-
-        app.cli.add_command(group, name=self.command)
+        app.cli.add_command(DeferredGroup(self.command))
         if app.config.get("MIGRATE_ADMIN_ENABLED", False):
             _register_admin(app)
 
@@ -145,10 +135,14 @@ class Migrate:
         :param x_arg: one or several arguments for env.py; those of the command line come first.
         :param opts: command options that env.py may look for, such as ``autogenerate``.
         """
+        from argparse import Namespace
+
+        from .settings import migration_connections, new_config
+
         directory = str(directory or g.get("directory") or self._directory())
         config = new_config(directory)
         config.set_main_option("script_location", directory.replace("%", "%%"))
-        options = argparse.Namespace(**dict.fromkeys(opts or (), True))
+        options = Namespace(**dict.fromkeys(opts or (), True))
         options.x = [*(g.get("x_arg") or ()), *([x_arg] if isinstance(x_arg, str) else x_arg or ())]
         options.quiet = bool(g.get("migrate_quiet"))
         config.cmd_opts = options
@@ -156,6 +150,8 @@ class Migrate:
             config.attributes["phased_connections"] = migration_connections(current_settings().db)
         from .authoring import make_comparison
 
+        if current_app.config.get("MIGRATE_INDEX", True):
+            config.attributes["phased_index"] = "begin"
         config.attributes["phased_comparison"] = make_comparison(current_app.config)
         return self.call_configure_callbacks(config)  # type: ignore[no-any-return]
 
@@ -168,6 +164,8 @@ class Migrate:
 
         :param option: its name in alembic.ini and under ``[tool.alembic]``.
         """
+        from .settings import find_setting
+
         return find_setting(config or self.get_config(), name, option, default)
 
     def read_phases(self, config: Any = None) -> Phases:
@@ -175,6 +173,8 @@ class Migrate:
 
         :raises ConfigurationError: if they cannot be used.
         """
+        from ..phases import configure_phases
+
         config = config or self.get_config()
         names = self.setting("MIGRATE_PHASES", "phases", config=config).value
         default = self.setting("MIGRATE_DEFAULT_PHASE", "default-phase", config=config).value
@@ -198,6 +198,26 @@ class Migrate:
 
     # -- reading ----------------------------------------------------------------------------------
 
+    def read_graph(self, directory: str | None = None) -> Graph:
+        """Return the revision files as a graph; those that the index knows are imported when their code is asked for.
+
+        :raises RevisionFileError: if one cannot be loaded.
+        """
+        from .listing import plain_folder, read_plain_graph
+
+        folder = plain_folder(directory)
+        found = None if folder is None else read_plain_graph(folder)
+        return self.open_project(directory).graph if found is None else found
+
+    def folder_stamp(self, directory: str | None = None) -> Hashable:
+        """Return a value that is another one whenever a revision file has changed: to keep a graph until then.
+
+        None where that cannot be told from the folder; a graph is to be read again each time then.
+        """
+        from .listing import folder_stamp
+
+        return folder_stamp(directory)
+
     def survey(self, project: Project, **options: Any) -> Survey:
         """Return what each bind's tables say, in env.py's order, and the project as env.py sees it."""
         from .running import survey
@@ -206,6 +226,11 @@ class Migrate:
 
     def status(self, directory: str | None = None, *, bind: str | None = None) -> tuple[BindStatus, ...]:
         """Return the state of every revision on every bind."""
+        from .glance import read_status
+
+        quick = read_status(directory) if bind in (None, "default") else None
+        if quick is not None:
+            return quick
         from ..plan import bind_status
         from .project import choose_histories
 
@@ -288,6 +313,7 @@ class Migrate:
         all_revisions: bool = False,
         bind: str | None = None,
         small_rows: int | None = None,
+        style: bool = False,
         x_arg: Any = None,
     ) -> LintReport:
         """Return what the rules find in the upgrades, by phase and engine. Runs nothing.
@@ -296,12 +322,14 @@ class Migrate:
             else for everything.
         :param small_rows: how many rows, by the database's own count, a table has at the most whose locks nobody
             minds; None for ``MIGRATE_SMALL_TABLE_ROWS``, 0 for none.
+        :param style: look at style too, and not only where ``MIGRATE_LINT_STYLE`` says so.
         """
-        from .linting import Lint, Wanted, configured_versions, read_models
+        from .linting import Lint, Wanted, configured_style, configured_versions, read_models
 
         project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
         versions = self.setting("MIGRATE_TARGET_VERSION", "target-version", config=project.config).value
         small = self.setting("MIGRATE_SMALL_TABLE_ROWS", "small-table-rows", 0, project.config).value
+        given = self.setting("MIGRATE_LINT_STYLE", "lint-style", config=project.config).value
         wanted = Wanted(range_, all_revisions, bind)
         models = read_models(current_settings().db)
         try:
@@ -310,7 +338,8 @@ class Migrate:
             raise ConfigurationError(
                 f"MIGRATE_SMALL_TABLE_ROWS is {small!r}. It is a number of rows, for example 1000."
             ) from None
-        return Lint(project, wanted, configured_versions(versions), models, rows).run()
+        rules = configured_style(True if style else given)
+        return Lint(project, wanted, configured_versions(versions), models, rows, rules).run()
 
     # -- running ----------------------------------------------------------------------------------
 
@@ -369,10 +398,16 @@ class Migrate:
         report: Callable[[Event], None] | None = None,
         command: str | None = None,
     ) -> Plan:
+        from dataclasses import replace
+
         from ..executor.retries import Timeouts
         from ..signals import signalling
 
-        project = self.open_project(config=self.get_config(directory, x_arg=x_arg))
+        config = self.get_config(directory, x_arg=x_arg)
+        if "phased_index" in config.attributes:
+            # The files that run are imported in any case: to begin an index would only take longer.
+            config.attributes["phased_index"] = "use"
+        project = self.open_project(config=config)
         run = self._new_run(project, lock_wait_s, destination_rev=request.target, tag=tag)
         timeouts = Timeouts(
             self._seconds("MIGRATE_LOCK_TIMEOUT", Timeouts.lock_s, lock_timeout_s, project.config),
@@ -384,16 +419,25 @@ class Migrate:
         return run.execute(request, signalling(app, report or _ignore), command or f"flask db {request.direction}")
 
     def _new_run(self, project: Project, lock_wait_s: float | None, **options: Any) -> Run:
+        from uuid import uuid4
+
         from ..recorder import this_runner
         from .running import Run
 
         wait_s = self._seconds("MIGRATE_LOCK_WAIT", LOCK_WAIT_S, lock_wait_s, project.config)
         version = current_app.config.get("MIGRATE_APP_VERSION")
-        runner = this_runner(
-            str(uuid.uuid4()), operator=_operator(), app_version=None if version is None else str(version)
-        )
+        runner = this_runner(str(uuid4()), operator=_operator(), app_version=None if version is None else str(version))
         required = bool(current_app.config.get("MIGRATE_REQUIRE_PHASES", False))
         return Run(project, runner, wait_s, options, required)
+
+    def check_run_settings(self, config: Any) -> None:
+        """Refuse settings of a run that cannot be used, for one that may have nothing to do.
+
+        :raises ConfigurationError: naming the setting.
+        """
+        self.read_phases(config)
+        for name in _SECONDS:
+            self._seconds(name, 1.0, None, config)
 
     def _seconds(self, name: str, default: float, given: float | None, config: Config) -> float:
         """Return a setting in seconds; ``given`` on the command line comes first.
@@ -549,6 +593,8 @@ class Migrate:
 
     def script_attributes(self, config: Any = None) -> tuple[str, ...]:
         """Return the names of the revisions' attributes that are part of the migration data."""
+        from ..phases import split_names
+
         return split_names(self.setting("MIGRATE_SCRIPT_ATTRIBUTES", "script-attributes", (), config).value)
 
     def migration_data(
@@ -578,11 +624,22 @@ def current_migrate() -> Migrate:
     return current_settings().migrate
 
 
+def _plain_database(metadata: Any, engine: Any) -> Any:
+    """Return metadata and engines as one database object, None where neither is given."""
+    if metadata is None and engine is None:
+        return None
+    from .settings import plain_database
+
+    return plain_database(metadata, engine)
+
+
 def _ignore(_event: Event) -> None:
     """Report to nobody."""
 
 
 def _operator() -> str | None:
+    import getpass
+
     chosen = g.get("migrate_operator") or current_app.config.get("MIGRATE_OPERATOR")
     if chosen:
         return str(chosen)

@@ -12,6 +12,8 @@ from ..graph import Graph, Revision
 
 def read_assurances(revision: Revision) -> tuple[Assurance, ...]:
     """Return every ``assured(...)`` of a revision's file; () where it cannot be read."""
+    if not revision.mentions_assured:
+        return ()
     with suppress(OSError):
         return written_assurances(Path(revision.path).read_bytes())
     return ()

@@ -186,7 +186,7 @@ class Export:
                 history = histories[at.bind]
                 return done_before(project.graph, project.phases, history, (), plan.direction, None)
 
-            with _exporter(at, project, before_it if histories else None) as exporter:
+            with open_exporter(at, project, before_it if histories else None) as exporter:
                 for action in plan.of_bind(at.bind).actions:
                     if action.step is not None:
                         found[action.step] = _export_step(exporter, action.step, plan.direction, action.skip)
@@ -315,7 +315,7 @@ def _export_range(
     def before_it() -> Iterable[Done]:
         return done_before(graph, project.phases, history, covered, direction, request.phase)
 
-    with _exporter(at, project, before_it) as exporter:
+    with open_exporter(at, project, before_it) as exporter:
         if request.phase is not None:
             return exporter.export_phase(plan, before)
         order = graph.order(covered)
@@ -347,12 +347,12 @@ def _export_data(at: Visit, project: Project, wanted: str | None) -> tuple[State
             for phase in coded_phases(graph[name], at.bind, project.phases):
                 yield Step(at.bind, name, phase), "upgrade"
 
-    with _exporter(at, project, before_it) as exporter:
+    with open_exporter(at, project, before_it) as exporter:
         return exporter.export_all(order if wanted is None else (wanted,), heads, "upgrade")
 
 
 @contextmanager
-def _exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]] | None) -> Iterator[Exporter]:
+def open_exporter(at: Visit, project: Project, done: Callable[[], Iterable[Done]] | None) -> Iterator[Exporter]:
     """Give an exporter of a bind; on SQLite one that knows the tables as they are after ``done`` and its own text."""
     if at.context.dialect.name != "sqlite" or done is None:
         yield Exporter(at, project.graph, project.phases)

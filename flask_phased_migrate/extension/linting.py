@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import sqlalchemy as sa
+
 from ..environment import BINDS_KEY, Visit, alembic_call, resolve_revisions, revisions_up_to
 from ..errors import ConfigurationError, DatabaseUnreachable, DriverMissing
 from ..facts import read_facts, read_target
@@ -14,8 +16,10 @@ from ..graph import assign_unnamed
 from ..inspection.observation import Observation
 from ..lint import LintReport, Observe, Subject, lint
 from ..offline.text import Statement
-from ..phases import DEFAULT_BIND, base_bind
-from ..plan import History, complete_revisions
+from ..phases import DEFAULT_BIND, base_bind, split_names
+from ..plan import History, Step, complete_revisions
+from ..rules import STYLE
+from ..rules.changes import Name
 from ..rules.schema import Facts
 from ..rules.situation import Target
 from .exporting import Export
@@ -39,7 +43,8 @@ class Lint:
     """One run of the linter.
 
     ``versions`` are those that the configuration names, by bind; ``models`` the columns by table and bind that the
-    application has; ``small_rows`` how many rows make a table of which the database knows that it is small.
+    application has; ``small_rows`` how many rows make a table of which the database knows that it is small. ``style``
+    are the rules of style that are asked for.
     """
 
     project: Project
@@ -47,6 +52,7 @@ class Lint:
     versions: Mapping[str, str] = field(default_factory=dict)
     models: Models = field(default_factory=dict)
     small_rows: int = 0
+    style: frozenset[str] = frozenset()
 
     def run(self) -> LintReport:
         """Return what the rules find. Where no database answers, all revisions are looked at."""
@@ -70,7 +76,7 @@ class Lint:
     def _unasked(self, project: Project, bind: str, target: Target) -> Subject:
         """Return what to look at of a bind whose database does not answer."""
         names, reported = self._revisions(project, None)
-        return Subject(bind, self._target(bind, target), names, reported, models=self._models(bind))
+        return Subject(bind, self._target(bind, target), names, reported, models=self._models(bind), style=self.style)
 
     def _asked(self, project: Project, item: SurveyedBind) -> Subject:
         """Return what to look at of a bind whose database answers: by default what it lacks."""
@@ -86,7 +92,7 @@ class Lint:
         return Subject(
             history.bind, self._target(history.bind, target), names, reported, pending,
             frozenset(_done(history)) if is_default else frozenset(),
-            facts, self._models(history.bind), self.small_rows,
+            facts, self._models(history.bind), self.small_rows, self.style,
         )  # fmt: skip
 
     def _revisions(self, project: Project, history: History | None) -> tuple[tuple[str, ...], frozenset[str]]:
@@ -143,7 +149,7 @@ def configured_target(found: Target, given: str) -> Target:
     dialect = found.dialect
     if found.is_mysql:
         dialect = "mariadb" if "maria" in given.casefold() or version[0] >= 10 else "mysql"
-    return Target(dialect, version, "MIGRATE_TARGET_VERSION")
+    return Target(dialect, version, "MIGRATE_TARGET_VERSION", found.driver)
 
 
 def configured_versions(value: Any) -> dict[str, str]:
@@ -162,16 +168,38 @@ def configured_versions(value: Any) -> dict[str, str]:
     return {name: str(version) for name, version in found.items()}
 
 
+def configured_style(value: Any) -> frozenset[str]:
+    """Return the rules of ``MIGRATE_LINT_STYLE``: all for True or "all", else those named.
+
+    :raises ConfigurationError: if no rule of style has a name.
+    """
+    if value is None or isinstance(value, bool) or value == "all":
+        return frozenset(STYLE if value else ())
+    names = frozenset(split_names(value))
+    unknown = sorted(names - set(STYLE))
+    if unknown:
+        raise ConfigurationError(
+            f'MIGRATE_LINT_STYLE names {", ".join(unknown)}. The rules of style are {", ".join(STYLE)}; or "all".'
+        )
+    return names
+
+
 def read_models(db: Any) -> dict[str, dict[str, frozenset[str]]]:
     """Return the columns of the application's models by bind and table, in lower case."""
     by_bind = getattr(db, "metadatas", None) or {None: db.metadata}
     return {
         name or DEFAULT_BIND: {
-            table.name.casefold(): frozenset(column.name.casefold() for column in table.columns)
+            Name(table.name, table.schema).key: frozenset(column.name.casefold() for column in table.columns)
             for table in metadata.tables.values()
         }
         for name, metadata in by_bind.items()
     }
+
+
+def _driver(at: Visit) -> str:
+    """Return the driver that the URL of a bind names, "" where none is known."""
+    url = at.options.get("url")
+    return sa.make_url(url).get_driver_name() if isinstance(url, (str, sa.URL)) else ""
 
 
 class _Binds(Export):
@@ -183,7 +211,7 @@ class _Binds(Export):
         known: set[str] = set()
 
         def note(at: Visit, _project: Project, _binds: frozenset[str]) -> tuple[Statement, ...]:
-            found[at.bind] = Target(at.context.dialect.name)
+            found[at.bind] = Target(at.context.dialect.name, driver=_driver(at))
             known.update(at.options.get(BINDS_KEY, ()))
             return ()
 
@@ -198,11 +226,11 @@ def _targets_on_paper(project: Project) -> tuple[Project, dict[str, Target]]:
 def _observer(project: Project, subject: Subject) -> Observe:
     dialect = "mysql" if subject.target.dialect == "mariadb" else subject.target.dialect
 
-    def observe(step: Any) -> Observation:
+    def observe(step: Step, *, undo: bool = False) -> Observation:
         # Alembic's op and context, which the body uses, are of the whole process.
         with alembic_call(project.config):
             return project.inspector.observe(
-                step, project.graph, project.phases, dialect, environment=(project.config, project.script)
+                step, project.graph, project.phases, dialect, environment=(project.config, project.script), undo=undo
             )
 
     return observe

@@ -150,6 +150,7 @@ def plan_request(project: Project, histories: Sequence[History], request: Reques
     """Return the plan of all the chosen binds. Executes nothing.
 
     :raises DatabaseAhead: if a version table names a revision without a file.
+    :raises RevisionFileError: if the file of a revision that it has to do with cannot be imported.
     :raises UsageError: if there is no such phase or bind.
     """
     if request.phase is not None:
@@ -162,8 +163,21 @@ def plan_request(project: Project, histories: Sequence[History], request: Reques
         plans.append(plan_bind(project, history, request, binds))
     plan = join_plans(plans, direction=request.direction, phase=request.phase)
     if not plan.blocked:
-        _refuse_scripts(project, plan)
+        _import_files(project, plan)
+        refuse_scripts(project, plan)
     return plan
+
+
+def _import_files(project: Project, plan: Plan) -> None:
+    """Import every file that the plan runs or passes: one that is broken is known before anything runs.
+
+    :raises RevisionFileError: naming the file.
+    """
+    for action in plan.actions:
+        named = (*action.passes, action.reopens, action.step.revision if action.step is not None else None)
+        for name in named:
+            if name is not None and name in project.graph:
+                project.graph[name].imported()
 
 
 def _plan_upgrade(project: Project, history: History, request: Request, binds: Collection[str]) -> Plan:
@@ -232,7 +246,7 @@ def _landing(project: Project, history: History, target: str, undone: Collection
     if not target.startswith("-"):
         return target
     kept = project.graph.closure(head for head in history.heads if head in project.graph) - set(undone)
-    heads = [name for name in kept if not any(project.graph.is_ancestor(name, other) for other in kept)]
+    heads = project.graph.tips(kept)
     return heads[0] if len(heads) == 1 else target if heads else "base"
 
 
@@ -245,17 +259,11 @@ def _flying_after(project: Project, flying: Sequence[str], target: str, complete
         return set(flying)
     graph = project.graph
     below = {*complete, *resolve_revisions(project.script, target)}
-    label = target.partition("@")[0] if "@" in target else None
-    return {
-        name
-        for name in flying
-        if any(graph.is_ancestor(other, name) for other in below)
-        or (label is not None and target.endswith("@base") and _has_label(graph, name, label))
-    }
-
-
-def _has_label(graph: Graph, name: str, label: str) -> bool:
-    return any(label in graph[other].labels for other in (name, *graph.ancestors(name)))
+    label, at, start = target.partition("@")
+    if at and start == "base":
+        labelled = {name for name, revision in graph.revisions.items() if label in revision.labels}
+        return {*graph.descendants(below | labelled), *labelled}.intersection(flying)
+    return set(graph.descendants(below).intersection(flying))
 
 
 def refuse_ahead(project: Project, history: History) -> None:
@@ -274,7 +282,7 @@ def refuse_ahead(project: Project, history: History) -> None:
         )
 
 
-def _refuse_scripts(project: Project, plan: Plan) -> None:
+def refuse_scripts(project: Project, plan: Plan) -> None:
     """Refuse a plan in which a script operation names a file that may not be run.
 
     Seen in the source, so that it is known before anything runs; a path that is computed is checked when

@@ -12,12 +12,25 @@ from flask import current_app, g
 
 from ..errors import ConfigurationError, UsageError
 from ..phases import DEFAULT_BIND
+from .state import MigrateSettings, current_settings, engines_of
 
 if TYPE_CHECKING:
     from sqlalchemy import URL
 
     from ..environment import Config
-    from . import Migrate
+
+__all__ = [
+    "MigrateSettings",
+    "MigrationConnections",
+    "PlainDatabase",
+    "Setting",
+    "current_settings",
+    "engines_of",
+    "find_setting",
+    "migration_connections",
+    "new_config",
+    "plain_database",
+]
 
 
 @dataclass(frozen=True)
@@ -43,40 +56,6 @@ class PlainDatabase:
         return self.engines.get(None, next(iter(self.engines.values())))
 
 
-class MigrateSettings:
-    """What ``app.extensions["migrate"]`` holds; env.py files of every Flask-Migrate generation read it."""
-
-    def __init__(self, migrate: Migrate, db: Any, directory: str, options: Mapping[str, Any]) -> None:
-        self.migrate = migrate
-        self.db = db
-        self.directory = directory
-        self._options = dict(options)
-
-    @property
-    def configure_args(self) -> dict[str, Any]:
-        """A fresh copy of what the application gave: env.py files write into it."""
-        return dict(self._options)
-
-    @property
-    def metadata(self) -> Any:
-        """The metadata of the database object."""
-        return self.db.metadata
-
-
-def current_settings() -> MigrateSettings:
-    """Return the current application's settings.
-
-    :raises ConfigurationError: if it has no migrations.
-    """
-    try:
-        settings: MigrateSettings = current_app.extensions["migrate"]
-    except KeyError:
-        raise ConfigurationError(
-            f"The application {current_app.name} has no migrations: call Migrate(app, db) or migrate.init_app(app, db)."
-        ) from None
-    return settings
-
-
 def plain_database(metadata: Any, engine: Any) -> PlainDatabase | None:
     """Return metadata and engines as one database object, None where neither is given.
 
@@ -98,12 +77,6 @@ def _by_bind(value: Any) -> dict[str | None, Any]:
     if not isinstance(value, Mapping):
         return {None: value}
     return {None if name in (None, DEFAULT_BIND) else str(name): item for name, item in value.items()}
-
-
-def engines_of(db: Any) -> Mapping[str | None, Any]:
-    """Return the engines of a database object by bind; the unnamed one's key is None."""
-    engines: Mapping[str | None, Any] | None = getattr(db, "engines", None)
-    return engines if engines is not None else {None: db.engine}
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import inspect
 import io
-import threading
 import traceback
 import warnings
 from collections.abc import Callable, Iterator
@@ -20,7 +19,6 @@ from typing import Any, Literal
 
 import alembic.context
 import alembic.op
-import sqlalchemy as sa
 from alembic.config import Config
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, DropIndexOp, ExecuteSQLOp
@@ -34,9 +32,11 @@ from ..assurances import current_assurances
 from ..errors import MigrateError
 from ..footprint import NOTHING, Footprint, opaque, union, whole
 from ..graph import Graph, Revision
-from ..operations import BodyRunner, running_line
+from ..listeners import ENGINE_USE, POOL_CHECKOUT, SESSION_ATTACH, SESSION_BEGIN, SESSION_FLUSH
+from ..operations import BodyRunner, ExecuteScriptOp, resolve_script, running_line
 from ..phases import DEFAULT_BIND, Body, Phases, accepted_arguments, base_bind, read_bodies
 from ..plan import Step
+from ..splitting import split_sql
 from .observation import Observation, Seen
 from .reading import read_construct, read_new_table, read_operation
 
@@ -53,7 +53,7 @@ class Inspector:
     """Tells what steps touch; each is looked at once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Step, str], tuple[Footprint, Observation]] = {}
+        self._known: dict[tuple[Step, str, bool], tuple[Footprint, Observation]] = {}
 
     def footprint(
         self,
@@ -79,9 +79,13 @@ class Inspector:
         dialect_name: str,
         *,
         environment: tuple[Config, ScriptDirectory] | None = None,
+        undo: bool = False,
     ) -> Observation:
-        """Return what the upgrade of a step does, operation by operation; parameters as :meth:`footprint`."""
-        return self._look(step, graph, phases, dialect_name, environment)[1]
+        """Return what a step does, operation by operation; parameters as :meth:`footprint`.
+
+        :param undo: look at what the downgrade does instead.
+        """
+        return self._look(step, graph, phases, dialect_name, environment, undo)[1]
 
     def _look(
         self,
@@ -90,12 +94,13 @@ class Inspector:
         phases: Phases,
         dialect_name: str,
         environment: tuple[Config, ScriptDirectory] | None,
+        undo: bool = False,
     ) -> tuple[Footprint, Observation]:
-        key = (step, dialect_name)
+        key = (step, dialect_name, undo)
         if key not in self._known:
             notes = _Notes(graph[step.revision].path)
             with _noted(notes), _on_paper(notes):
-                body = _body_of(step, graph[step.revision], phases)
+                body = _body_of(step, graph[step.revision], phases, undo=undo)
                 _run(body, step.bind, _paper_context(dialect_name, environment), notes, environment)
             self._known[key] = (notes.footprint, Observation(tuple(notes.seen)))
         return self._known[key]
@@ -133,13 +138,14 @@ def _noted(notes: _Notes) -> Iterator[None]:
         notes.add_error(error)
 
 
-def _body_of(step: Step, revision: Revision, phases: Phases) -> Body:
+def _body_of(step: Step, revision: Revision, phases: Phases, *, undo: bool = False) -> Body:
     """Return the body of a step from a copy of its module, so that the run itself finds the module untouched."""
     path = Path(revision.path)
-    bodies = revision.upgrade
+    bodies = revision.downgrade if undo else revision.upgrade
+    name: Literal["upgrade", "downgrade"] = "downgrade" if undo else "upgrade"
     if path.suffix == ".py" and path.is_file():
         module = load_python_file(str(path.parent), path.name)
-        bodies = read_bodies(getattr(module, "upgrade", None), "upgrade", phases, getattr(module, "phase", None))
+        bodies = read_bodies(getattr(module, name, None), name, phases, getattr(module, "phase", None))
     return bodies.body(step.bind, step.phase)
 
 
@@ -180,7 +186,9 @@ class _Notes:
         if not self.is_repeated:
             self.seen.append(Seen("error", reason, line, self._transaction, self._in_autocommit))
 
-    def see(self, kind: Literal["operation", "table", "copy", "read"], what: Any = None) -> None:
+    def see(
+        self, kind: Literal["operation", "table", "copy", "read"], what: Any = None, *, is_direct: bool = False
+    ) -> None:
         """Note something that the body does."""
         if self.is_repeated:
             return
@@ -188,7 +196,7 @@ class _Notes:
             self._transaction += 1
         line = running_line(self.path) if self.path else None
         place = (line, self._transaction, self._in_autocommit, self._in_batch)
-        self.seen.append(Seen(kind, what, *place, current_assurances()))
+        self.seen.append(Seen(kind, what, *place, current_assurances(), is_direct))
 
     @contextmanager
     def autocommit(self) -> Iterator[None]:
@@ -243,57 +251,46 @@ def _on_paper(notes: _Notes) -> Iterator[None]:
 @contextmanager
 def _without_databases(notes: _Notes) -> Iterator[None]:
     """Make every engine of the process an error to use in this thread: a body may have the application's session."""
-    thread = threading.get_ident()
 
-    def refuse(*_arguments: Any, **_options: Any) -> None:
-        if threading.get_ident() == thread:
-            notes.wanted()
+    def refuse(*_arguments: Any) -> None:
+        notes.wanted()
 
     def note(*_arguments: Any) -> None:
         # Refusing here would close the connection, and with it a database in memory.
-        if threading.get_ident() == thread:
-            notes.read()
+        notes.read()
 
-    listening = [
-        *((sa.Engine, name, refuse) for name in ("do_connect", "before_cursor_execute", "commit")),
-        # Before a flush begins, so that the session is as usable afterwards as before.
-        (Session, "before_flush", refuse),
-        (sa.pool.Pool, "checkout", note),
-    ]
     with contextlib.ExitStack() as stack:
-        for target, name, function in listening:
-            sa.event.listen(target, name, function)
-            stack.callback(sa.event.remove, target, name, function)
-        stack.enter_context(_sessions_restored(thread))
+        for listener in ENGINE_USE:
+            stack.enter_context(listener.calling(refuse))
+        # Before a flush begins, so that the session is as usable afterwards as before.
+        stack.enter_context(SESSION_FLUSH.calling(refuse))
+        stack.enter_context(POOL_CHECKOUT.calling(note))
+        stack.enter_context(_sessions_restored())
         yield
 
 
 @contextmanager
-def _sessions_restored(thread: int) -> Iterator[None]:
+def _sessions_restored() -> Iterator[None]:
     """Take out of the sessions of this thread what the block puts in, and end the transactions that it begins."""
     attached: list[tuple[Session, Any]] = []
     begun: list[Session] = []
 
     def attach(session: Session, instance: Any) -> None:
-        if threading.get_ident() == thread:
-            attached.append((session, instance))
+        attached.append((session, instance))
 
     def begin(session: Session, transaction: Any) -> None:
-        if threading.get_ident() == thread and transaction.parent is None:
+        if transaction.parent is None:
             begun.append(session)
 
-    sa.event.listen(Session, "before_attach", attach)
-    sa.event.listen(Session, "after_transaction_create", begin)
-    try:
-        yield
-    finally:
-        sa.event.remove(Session, "before_attach", attach)
-        sa.event.remove(Session, "after_transaction_create", begin)
-        for session in begun:
-            session.rollback()
-        for session, instance in attached:
-            if instance in session:
-                session.expunge(instance)
+    with SESSION_ATTACH.calling(attach), SESSION_BEGIN.calling(begin):
+        try:
+            yield
+        finally:
+            for session in begun:
+                session.rollback()
+            for session, instance in attached:
+                if instance in session:
+                    session.expunge(instance)
 
 
 def _paper_context(dialect_name: str, environment: tuple[Config, ScriptDirectory] | None) -> MigrationContext:
@@ -345,22 +342,62 @@ def _caught(context: MigrationContext, notes: _Notes) -> Iterator[None]:
             vars(context.impl).pop(name, None)
 
 
-class _PaperBind:
-    """A bind that tells its dialect; everything else of it is the signal that the body is opaque."""
+class _PaperResult:
+    """What a statement gave that was executed on paper: nobody knows. A body that looks at it asks the database."""
 
-    def __init__(self, dialect: Any, notes: _Notes) -> None:
-        self.dialect = dialect
+    def __init__(self, notes: _Notes) -> None:
+        self._notes = notes
+
+    def close(self) -> None:
+        """Close nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):
+            raise AttributeError(name)
+        return self._notes.wanted()
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._notes.wanted())
+
+
+class _PaperBind:
+    """A bind that tells its dialect, and notes what is executed; everything else of it is the signal that the body is
+    opaque."""
+
+    def __init__(self, context: MigrationContext, notes: _Notes) -> None:
+        self.dialect = context.dialect
         self._notes = notes
 
     def execute(self, statement: Any, *_arguments: Any, **_options: Any) -> Any:
-        """Note what is executed; what it gives cannot be known, so that the body ends here.
+        """Note what is executed; what it gives cannot be known, so that a body ends here that wants to know it."""
+        self._notes.see("operation", ExecuteSQLOp(statement), is_direct=True)
+        # What is planned by it stays careful: the statement may be one of several that a result decides about.
+        self._notes.add(opaque(_WORKS_ITSELF))
+        return _PaperResult(self._notes)
+
+    exec_driver_sql = execute
+
+    def scalar(self, statement: Any, *_arguments: Any, **_options: Any) -> Any:
+        """Note what is executed, and that the body wants what it gives.
 
         :raises DatabaseWanted: always.
         """
-        self._notes.see("operation", ExecuteSQLOp(statement))
-        return self._notes.wanted()
+        return self.execute(statement).scalar()
 
-    exec_driver_sql = execute
+    scalars = scalar
+
+    def schema_for_object(self, item: Any) -> Any:
+        """Return the schema of a table or type, which SQLAlchemy asks for when it makes one."""
+        return item.schema
+
+    def _run_ddl_visitor(self, visitor: Any, element: Any, **options: Any) -> None:
+        """Note the DDL of ``element.create(bind)`` and the like, as if nothing of it were there.
+
+        It is the method that SQLAlchemy calls, and what its own mock connection (``create_mock_engine``) does there.
+        """
+        self._notes.add(opaque(_WORKS_ITSELF))
+        options["checkfirst"] = False
+        visitor(dialect=self.dialect, connection=self, **options).traverse_single(element)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):
@@ -376,7 +413,7 @@ class _PaperContext:
     def __init__(self, context: MigrationContext, notes: _Notes) -> None:
         self._context = context
         self._notes = notes
-        self.bind = self.connection = _PaperBind(context.dialect, notes)
+        self.bind = self.connection = _PaperBind(context, notes)
         self.get_current_heads = self.get_current_revision = notes.wanted
 
     def __getattr__(self, name: str) -> Any:
@@ -415,9 +452,30 @@ class _Recorder(BodyRunner):
         found = read_operation(operation, context)
         if found is None:
             return super().perform(operation)
-        self._notes.see("operation", operation)
+        statements = self._sql_file(operation)
+        if isinstance(operation, ExecuteScriptOp) and not statements:
+            # What the step has done so far is committed before a program runs.
+            with self._notes.autocommit():
+                self._notes.see("operation", operation)
+        else:
+            for seen in statements or (operation,):
+                self._notes.see("operation", seen)
         self._notes.add(found)
         return None
+
+    def _sql_file(self, operation: MigrateOperation) -> tuple[MigrateOperation, ...]:
+        """Return the statements of a script that is an SQL file; () for a program, and for what a run refuses."""
+        context = self.operations.migration_context
+        if not isinstance(operation, ExecuteScriptOp) or context.script is None:
+            return ()
+        if not operation.path.lower().endswith(".sql"):
+            return ()
+        try:
+            path = resolve_script(Path(context.script.dir).absolute(), operation.path)
+            texts = split_sql(path.read_bytes().decode("utf-8-sig"), context.dialect.name)
+        except (MigrateError, OSError, ValueError):
+            return ()
+        return tuple(ExecuteSQLOp(text) for text in texts)
 
     @contextmanager
     def open_batch(

@@ -14,7 +14,8 @@ class Seen:
 
     ``kind`` is ``operation``; ``table``, where ``what`` is a table that is made; ``copy``, where a batch copies the
     table that ``what`` names as (name, schema); ``read``, where the body asks the database; ``error``, where it could
-    not be gone through to its end, which ``what`` says why. ``line`` is of the revision file. ``transaction`` counts
+    not be gone through to its end, which ``what`` says why. What ``is_direct`` was sent to the bind, past the
+    operations. ``line`` is of the revision file. ``transaction`` counts
     from 1 the transactions of the step; in an ``autocommit`` block each statement is one of its own.
     """
 
@@ -25,6 +26,7 @@ class Seen:
     autocommit: bool = False
     in_batch: bool = False
     assurances: tuple[Assurance, ...] = ()
+    is_direct: bool = False
 
 
 @dataclass(frozen=True)

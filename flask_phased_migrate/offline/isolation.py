@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from ..errors import MigrateError
+from ..listeners import POOL_CHECKOUT
 
 
 class DatabaseRead(MigrateError):
@@ -30,15 +30,11 @@ def no_database() -> Iterator[None]:
 
     :raises DatabaseRead: where one is asked for.
     """
-    thread = threading.get_ident()
 
     def refuse(_driver: Any, record: Any, *_rest: Any) -> None:
-        if threading.get_ident() == thread and not record.info.get(_OURS):
+        if not record.info.get(_OURS):
             raise DatabaseRead("it opens a connection to a database")
 
     # Of the class, so of every pool there is. An event of engines would stay switched on for all of them.
-    sa.event.listen(sa.pool.Pool, "checkout", refuse)
-    try:
+    with POOL_CHECKOUT.calling(refuse):
         yield
-    finally:
-        sa.event.remove(sa.pool.Pool, "checkout", refuse)

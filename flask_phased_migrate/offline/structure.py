@@ -17,6 +17,7 @@ from sqlalchemy.util import OrderedSet
 
 from ..errors import Refused
 from ..graph import Graph
+from ..listeners import TABLE_ATTACHED
 from ..operations import BodyRunner, running_line
 from ..phases import Phases
 from ..plan import (
@@ -301,11 +302,8 @@ def _read_in_order() -> Iterator[None]:
     def keep_order(table: sa.Table, _metadata: sa.MetaData) -> None:
         _keep_order(table)
 
-    sa.event.listen(sa.Table, "after_parent_attach", keep_order)
-    try:
+    with TABLE_ATTACHED.calling(keep_order):
         yield
-    finally:
-        sa.event.remove(sa.Table, "after_parent_attach", keep_order)
 
 
 def _keep_order(table: sa.Table) -> None:

@@ -29,8 +29,7 @@ def plan_downgrade(
     :raises UsageError: if no phase has that name.
     """
     complete = complete_revisions(graph, history)
-    recorded = {name for name, _ in history.records}
-    todo = graph.newest_first({name for name in undone if name in complete or name in recorded})
+    todo = graph.newest_first({name for name in undone if name in complete or name in history.ledger})
     in_flight_only = [name for name in todo if name not in complete]
     blocked = file_problems(graph, history, phases, todo, "downgrade", binds, by_phase=phase is not None)
     blocked += interrupted_steps(graph, history, in_flight_only, "downgrade")
@@ -79,11 +78,8 @@ def _done_phases(revision: Revision, history: History, phases: Phases, *, comple
         if revision.downgrade.phased or not revision.upgrade.phased:
             names |= set(revision.downgrade.phases(bind))
     else:
-        names = {
-            phase
-            for (name, phase), record in history.records.items()
-            if name == revision.id and record.status in ("done", *UNDOING)
-        }
+        own = history.ledger.get(revision.id, {})
+        names = {phase for phase, record in own.items() if record.status in ("done", *UNDOING)}
     known = tuple(name for name in phases.names if name in names)
     return known + tuple(sorted(names.difference(known)))
 

@@ -15,12 +15,12 @@ def complete_revisions(graph: Graph, history: History) -> frozenset[str]:
     return graph.closure(head for head in history.heads if head in graph)
 
 
-def coded_phases(revision: Revision, bind: str, phases: Phases) -> tuple[str, ...]:
-    """Return the phases of the upgrade that have code for ``bind``, in configured order.
+def coded_phases(revision: Revision, bind: str, phases: Phases, *, undo: bool = False) -> tuple[str, ...]:
+    """Return the phases of the upgrade, or of its ``undo``, that have code for ``bind``, in configured order.
 
     Phases that are no longer configured come last, in the order of the file.
     """
-    names = revision.upgrade.phases(bind)
+    names = (revision.downgrade if undo else revision.upgrade).phases(bind)
     known = [name for name in phases.names if name in names]
     return tuple(known + [name for name in names if name not in phases.names])
 
@@ -39,13 +39,12 @@ def pending_phases(
 def in_flight(graph: Graph, history: History) -> tuple[str, ...]:
     """Return the revisions that the ledger knows and the version table has not passed, in order."""
     complete = complete_revisions(graph, history)
-    return graph.order({name for name, _ in history.records if name in graph and name not in complete})
+    return graph.order({name for name in history.ledger if name in graph and name not in complete})
 
 
 def strangers(graph: Graph, history: History) -> tuple[str, ...]:
     """Return the ids in the bind's tables that no revision file has."""
-    named = set(history.heads) | {name for name, _ in history.records}
-    return tuple(sorted(name for name in named if name not in graph))
+    return tuple(sorted(name for name in history.heads | history.ledger.keys() if name not in graph))
 
 
 def pointer_after(graph: Graph, heads: frozenset[str], revision: str) -> frozenset[str]:
@@ -87,9 +86,7 @@ def stamped_heads(graph: Graph, heads: frozenset[str], targets: Collection[str])
 def simulate(graph: Graph, history: History, actions: Iterable[Action], *, direction: Direction = "upgrade") -> History:
     """Return the history as it will be once ``actions`` have run."""
     heads = history.heads
-    rows: dict[str, dict[str, Record]] = {}
-    for (name, phase), record in history.records.items():
-        rows.setdefault(name, {})[phase] = record
+    rows = {name: dict(own) for name, own in history.ledger.items()}
     for action in actions:
         if action.reopens is not None:
             heads = pointer_before(graph, heads, action.reopens)

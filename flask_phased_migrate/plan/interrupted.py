@@ -18,8 +18,9 @@ def interrupted_steps(graph: Graph, history: History, todo: Collection[str], dir
     or can be told from the database, and the body is the same.
     """
     found = []
+    covered = frozenset(todo)
     for (name, phase), record in sorted(history.records.items(), key=lambda item: item[0]):
-        if name not in todo or record.status == "done":
+        if name not in covered or record.status == "done":
             continue
         if not _resumable(graph[name], history.bind, record, direction):
             undoing: Direction = "downgrade" if record.status in UNDOING else "upgrade"

@@ -90,11 +90,7 @@ class _OvertakingWords:
         return bool(begun) and (not own or (None not in begun | own and begun.isdisjoint(own)))
 
     def _runs(self, name: str) -> set[str | None]:
-        return {
-            record.run_id
-            for (revision, _), record in self.history.records.items()
-            if revision == name and record.status == "done"
-        }
+        return {record.run_id for record in self.history.ledger.get(name, {}).values() if record.status == "done"}
 
     def _finish(self, ancestor: str, later: str) -> str:
         """Return the command that runs a step and what has to run before it."""

@@ -54,10 +54,9 @@ class BindStatus:
 def bind_status(graph: Graph, history: History, phases: Phases) -> BindStatus:
     """Return the :class:`BindStatus` of a bind; revisions without a file come first, as ``missing``."""
     complete = complete_revisions(graph, history)
-    recorded = {name for name, _ in history.records}
     missing = [RevisionStatus(name, "missing", _recorded(history, name)) for name in strangers(graph, history)]
     known = [
-        _revision_status(graph[name], history, phases, complete=name in complete, recorded=name in recorded)
+        _revision_status(graph[name], history, phases, complete=name in complete, recorded=name in history.ledger)
         for name in graph.newest_first(graph.revisions)
     ]
     return BindStatus(
@@ -70,7 +69,7 @@ def bind_status(graph: Graph, history: History, phases: Phases) -> BindStatus:
 
 
 def _recorded(history: History, name: str) -> Mapping[str, PhaseState]:
-    return {phase: _phase_state(history, name, phase) for id_, phase in sorted(history.records) if id_ == name}
+    return {phase: _phase_state(history, name, phase) for phase in sorted(history.ledger.get(name, {}))}
 
 
 def _revision_status(

@@ -70,8 +70,9 @@ def renamed_phases(graph: Graph, history: History, phases: Phases, todo: Collect
     That code would run a second time in an upgrade, and never be undone in a downgrade.
     """
     found = []
+    covered = frozenset(todo)
     for name, phase in sorted(history.records):
-        if name not in todo or not history.is_recorded(name, phase):
+        if name not in covered or not history.is_recorded(name, phase):
             continue
         revision = graph[name]
         named = {body.phase for body in (*revision.upgrade.parts, *revision.downgrade.parts)}

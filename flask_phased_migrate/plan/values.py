@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cached_property
 from typing import Any, Literal
 
 Direction = Literal["upgrade", "downgrade"]
@@ -65,6 +66,14 @@ class History:
     dialect: str = ""
     has_version_table: bool = True
     has_bookkeeping: bool = False
+
+    @cached_property
+    def ledger(self) -> Mapping[str, Mapping[str, Record]]:
+        """The records by revision, then by phase."""
+        found: dict[str, dict[str, Record]] = {}
+        for (name, phase), record in self.records.items():
+            found.setdefault(name, {})[phase] = record
+        return found
 
     def is_recorded(self, revision: str, phase: str) -> bool:
         """Return whether the ledger has the step as done."""

@@ -6,9 +6,9 @@ raw SQL come to the same changes (:mod:`.from_operations`, :mod:`.from_sql`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
-from . import common, mysql, phases, postgresql, sqlite
+from . import common, mysql, phases, postgresql, sqlite, style
 from .situation import Check, Rule
 
 RULES: Mapping[str, Rule] = {
@@ -36,6 +36,10 @@ RULES: Mapping[str, Rule] = {
         Rule("change-type", "A column's type is changed in a way that writes the table anew"),
         Rule("create-index", "An index is built while nobody can write"),
         Rule("drop-index", "An index is dropped under a lock on its table"),
+        Rule("drop-index-first", "An index is dropped before another is in its place"),
+        Rule("refresh-view", "A materialized view is worked out anew while nobody can read it"),
+        Rule("lock-table", "A table is locked by hand"),
+        Rule("cached-plan", "Statements that drivers keep prepared fail after a change of type"),
         Rule("unique-constraint", "A unique constraint builds its index under a lock"),
         Rule("primary-key", "A primary key builds its index under a lock, or writes the table anew"),
         Rule("foreign-key", "A foreign key is checked under a lock"),
@@ -71,6 +75,14 @@ RULES: Mapping[str, Rule] = {
         Rule("foreign-key-type", "A foreign key has another type than the key that it refers to"),
         Rule("foreign-key-without-index", "No index begins with the columns of a foreign key"),
         Rule("long-name", "A name is longer than the engine allows"),
+        # Style, for who wants it.
+        Rule("wide-index", "An index of more than three columns"),
+        Rule("varchar-length", "A VARCHAR of a given length"),
+        Rule("char-type", "A CHAR, which is filled up with blanks"),
+        Rule("timestamp-without-time-zone", "A timestamp without time zone"),
+        Rule("serial-type", "A serial column"),
+        Rule("enum-order", "A value of an enum type without a place"),
+        Rule("not-repeatable", "A statement that fails the second time, in a step that is not one transaction"),
     )
 }
 
@@ -83,6 +95,25 @@ _OWN: Mapping[str, tuple[Check, ...]] = {
 }
 
 
-def checks_of(dialect: str) -> tuple[Check, ...]:
-    """Return the checks of an engine: those about code, which all have, before those about its locks."""
-    return (*_EVERYWHERE, *_OWN.get(dialect, ()))
+STYLE = tuple(check.rule for check in style.CHECKS)
+"""The rules that are asked for by name."""
+
+
+def checks_of(dialect: str, wanted: Collection[str] = ()) -> tuple[Check, ...]:
+    """Return the checks of an engine: those about code, which all have, before those about its locks.
+
+    :param wanted: the rules of style that are asked for.
+    """
+    return (*_EVERYWHERE, *_OWN.get(dialect, ()), *(check for check in style.CHECKS if check.rule in wanted))
+
+
+# A type that grew at no cost shrinks only at one, and what MySQL copies for, it copies for: there is no other way back.
+_ONLY_COPIED = ("foreign-key", "check-constraint")
+_ONLY_UP = ("change-type", "opaque", "drop-not-null", "small-key", "foreign-key-type", "long-name", "json-column")
+
+
+def undo_checks_of(dialect: str) -> tuple[Check, ...]:
+    """Return the checks of an engine for downgrades: its locks are the same; advice was given for the upgrade."""
+    own = (*phases.UNDO_CHECKS, *common.CHECKS, *_OWN.get(dialect, ()))
+    unavoidable = _ONLY_COPIED if dialect in ("mysql", "mariadb") else ()
+    return tuple(check for check in own if check.rule not in (*_ONLY_UP, *unavoidable))

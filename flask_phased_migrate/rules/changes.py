@@ -13,6 +13,13 @@ DefaultKind = Literal["none", "null", "constant", "stable", "volatile", "unknown
 ConstraintKind = Literal["unique", "primary key", "foreign key", "check", "exclude", "unknown"]
 
 
+_BY_DEFAULT = ("", "public", "main", "dbo")
+"""No schema, and those that engines take where none is named."""
+
+Options = tuple[tuple[str, str], ...]
+"""Arguments of an operation, by name, as Python has them."""
+
+
 @dataclass(frozen=True)
 class Name:
     """A table's name, as written."""
@@ -22,8 +29,9 @@ class Name:
 
     @property
     def key(self) -> str:
-        """What tables are told apart by: a name without a schema is taken for the same in any."""
-        return self.table.casefold()
+        """What tables are told apart by: schema and name; a schema that engines have by default is none."""
+        schema = (self.schema or "").casefold()
+        return self.table.casefold() if schema in _BY_DEFAULT else f"{schema}.{self.table.casefold()}"
 
     def __str__(self) -> str:
         return self.table if self.schema is None else f"{self.schema}.{self.table}"
@@ -60,6 +68,7 @@ class Column:
     generated: Literal["", "stored", "virtual"] = ""
     has_python_default: bool = False
     is_key: bool = False
+    is_serial: bool = False
 
     @property
     def must_be_given(self) -> bool:
@@ -77,11 +86,12 @@ class Change:
 
 @dataclass(frozen=True)
 class CreateTable(Change):
-    """A new table."""
+    """A new table; one that ``is_private`` is a session's own, or a copy that no code knows."""
 
     columns: tuple[Column, ...] = ()
     keys: tuple[AddConstraint, ...] = ()
     is_conditional: bool = False
+    is_private: bool = False
 
 
 @dataclass(frozen=True)
@@ -99,6 +109,29 @@ class RenameTable(Change):
 @dataclass(frozen=True)
 class CreateView(Change):
     """A view made, of the name ``table``."""
+
+    is_materialized: bool = False
+
+
+@dataclass(frozen=True)
+class DropView(Change):
+    """A view dropped, of the name ``table``."""
+
+
+@dataclass(frozen=True)
+class RefreshView(Change):
+    """A materialized view worked out anew."""
+
+    concurrently: bool = False
+
+
+@dataclass(frozen=True)
+class TakeLock(Change):
+    """A lock of PostgreSQL on a table, kept until the transaction ends: ``is_asked`` by LOCK TABLE, or part of
+    something that no rule is about."""
+
+    lock: str
+    is_asked: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,11 +185,12 @@ class DropNotNull(Change):
 
 @dataclass(frozen=True)
 class SetDefault(Change):
-    """Another server default, or none."""
+    """Another server default, or none; ``old`` is what it was, None where nobody said."""
 
     column: str
     default: Default
     nullable: bool | None = None
+    old: Default | None = None
 
 
 @dataclass(frozen=True)
@@ -169,7 +203,7 @@ class ChangeOfColumn(Change):
 
 @dataclass(frozen=True)
 class CreateIndex(Change):
-    """An index built."""
+    """An index built: on ``columns``, as far as they are plain ones, and ``elements``, all that it has, as SQL."""
 
     name: str
     columns: tuple[str, ...]
@@ -178,6 +212,8 @@ class CreateIndex(Change):
     if_not_exists: bool = False
     kind: str = ""
     where: str = ""
+    elements: tuple[str, ...] = ()
+    options: Options = ()
 
 
 @dataclass(frozen=True)
@@ -203,6 +239,7 @@ class AddConstraint(Change):
     text: str = ""
     of_new_column: bool = False
     inline: bool = False
+    options: Options = ()
 
 
 @dataclass(frozen=True)
@@ -230,7 +267,7 @@ class TableOption(Change):
     """Something of the table as a whole; ``words`` as written."""
 
     words: str
-    kind: Literal["charset", "engine", "partition", "tablespace", "other"] = "other"
+    kind: Literal["charset", "engine", "partition", "tablespace", "rewrite", "other"] = "other"
 
 
 @dataclass(frozen=True)
@@ -250,11 +287,12 @@ class DetachPartition(Change):
 
 @dataclass(frozen=True)
 class WriteRows(Change):
-    """Rows changed; ``is_bounded`` where the statement says which few."""
+    """Rows changed; ``is_bounded`` where the statement says which few. ``reads`` are other tables that it reads."""
 
     kind: Literal["update", "delete", "insert", "merge"]
     is_bounded: bool
     values: tuple[str, ...] = ()
+    reads: tuple[Name, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -273,11 +311,17 @@ class Maintain(Change):
 
 
 @dataclass(frozen=True)
+class Vacuum(Change):
+    """VACUUM, which no transaction can have inside."""
+
+
+@dataclass(frozen=True)
 class AddEnumValue(Change):
     """A value added to the enum type that ``table`` names."""
 
     value: str
     is_placed: bool = False
+    is_conditional: bool = False
 
 
 @dataclass(frozen=True)
@@ -341,10 +385,11 @@ class Clauses:
 
 @dataclass(frozen=True)
 class Statement:
-    """What one operation or SQL statement comes to."""
+    """What one operation or SQL statement comes to; ``is_conditional`` where it says IF EXISTS or IF NOT EXISTS."""
 
     changes: tuple[Change, ...]
     clauses: Clauses = field(default_factory=Clauses)
+    is_conditional: bool = False
 
 
 NOWHERE = Name("")

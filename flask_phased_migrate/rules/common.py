@@ -91,7 +91,7 @@ def _key_type(change: AddConstraint, at: Situation) -> Problems:
                 "warning",
                 f"{change.table}.{name} is {one.type_}, and {change.referent}.{other}, which it refers to, is "
                 f"{two.type_}: it cannot hold every key, or no plain comparison uses its index.",
-                f"sa.Column({recipes.quoted(name)}, sa.{recipes.sa_type(two.type_)})",
+                f"sa.Column({recipes.quoted(name)}, {recipes.type_code(two.type_, at)})",
             )
 
 
@@ -107,7 +107,7 @@ def _table_keys(change: CreateTable, at: Situation) -> Problems:
                         "warning",
                         f"{change.table}.{one.name} is {one.type_}, and {key.referent}.{two.name}, which it refers to, "
                         f"is {two.type_}: it cannot hold every key.",
-                        f"sa.Column({recipes.quoted(one.name)}, sa.{recipes.sa_type(two.type_)})",
+                        f"sa.Column({recipes.quoted(one.name)}, {recipes.type_code(two.type_, at)})",
                     )
 
 

@@ -37,6 +37,7 @@ from .changes import (
     SetDefault,
     SetNotNull,
     Statement,
+    TakeLock,
     WriteRows,
     names_of,
 )
@@ -62,7 +63,8 @@ def _read_operation(operation: Any, dialect: Any) -> tuple[Statement, ...]:
         return read_sql(operation.sqltext, dialect)
     for type_, read in _READERS.items():
         if isinstance(operation, type_):
-            return (Statement(tuple(read(operation, dialect))),)
+            conditional = getattr(operation, "if_exists", None) or getattr(operation, "if_not_exists", None)
+            return (Statement(tuple(read(operation, dialect)), is_conditional=bool(conditional)),)
     return (Statement((Opaque(NOWHERE, f"an operation of a kind that is not known: {type(operation).__name__}"),)),)
 
 
@@ -86,15 +88,17 @@ def type_name(type_: Any, dialect: Any) -> str:
 def column_facts(column: sa.Column[Any], dialect: Any) -> Column:
     """Return what is known of a column that is made."""
     computed = column.computed
+    numbers_itself = _numbers_itself(column, dialect)
     return Column(
         name=str(column.name),
         type_=type_name(column.type, dialect),
         nullable=bool(column.nullable) and not column.primary_key,
         default=NO_DEFAULT if computed is not None else read_default(column.server_default, dialect),
-        numbers_itself=column.identity is not None or _numbers_itself(column, dialect),
+        numbers_itself=column.identity is not None or numbers_itself,
         generated="" if computed is None else _generated(computed, dialect),
         has_python_default=column.default is not None,
         is_key=bool(column.primary_key),
+        is_serial=numbers_itself and column.identity is None,
     )
 
 
@@ -118,7 +122,8 @@ def read_default(value: Any, dialect: Any) -> Default:
         return NO_DEFAULT
     written = getattr(value, "arg", value)
     if isinstance(written, str):
-        return Default("constant", written)
+        # A literal, as the server has it.
+        return Default("constant", "'" + written.replace("'", "''") + "'")
     if not isinstance(written, sa.sql.ClauseElement):
         return Default("unknown", str(written))
     try:
@@ -161,7 +166,8 @@ def _constraint(table: Name, item: Any, dialect: Any, **options: Any) -> AddCons
         referent, columns = _referent(item)
         return AddConstraint(
             table, "foreign key", name, tuple(item.column_keys), referent, columns,
-            not_valid=_is_not_valid(item, dialect), **options,
+            not_valid=_is_not_valid(item, dialect),
+            options=tuple(_key_options({name: getattr(item, name, None) for name in _KEY_OPTIONS})), **options,
         )  # fmt: skip
     if isinstance(item, sa.CheckConstraint):
         return AddConstraint(
@@ -227,9 +233,13 @@ def _drop_column(operation: ops.DropColumnOp, _dialect: Any) -> Iterator[Change]
 def _alter_column(operation: ops.AlterColumnOp, dialect: Any) -> Iterator[Change]:
     name, column = _name(operation), operation.column_name
     known = type_name(operation.modify_type or operation.existing_type, dialect)
-    if operation.modify_server_default is not False:
+    if isinstance(operation.modify_server_default, (sa.Identity, sa.Computed)):
+        yield TakeLock(name, "ACCESS EXCLUSIVE")
+    elif operation.modify_server_default is not False:
         default = read_default(operation.modify_server_default, dialect)
-        yield SetDefault(name, column, default, operation.existing_nullable)
+        existing = operation.existing_server_default
+        before = None if existing is False or existing is None else read_default(existing, dialect)
+        yield SetDefault(name, column, default, operation.existing_nullable, before)
     if operation.modify_type is not None:
         old, new = type_name(operation.existing_type, dialect), type_name(operation.modify_type, dialect)
         using = str(operation.kw.get("postgresql_using") or "")
@@ -256,7 +266,23 @@ def _create_index(operation: ops.CreateIndexOp, dialect: Any) -> Iterator[Change
         bool(operation.if_not_exists),
         str(prefix).upper(),
         "" if where is None else _text(where, dialect),
+        tuple(_element(item, dialect) for item in operation.columns),
+        tuple(_options(options, dialect)),
     )
+
+
+def _element(item: Any, dialect: Any) -> str:
+    return item if isinstance(item, str) else str(getattr(item, "name", None) or _text(item, dialect))
+
+
+_OF_THE_RULE = ("postgresql_concurrently", "postgresql_where", "mysql_prefix", "mariadb_prefix")
+
+
+def _options(options: Mapping[str, Any], dialect: Any) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of the engine that an index has besides those that rules are about."""
+    for name, value in options.items():
+        if name.startswith(f"{dialect.name}_") and name not in _OF_THE_RULE and value is not None:
+            yield name, repr(value)
 
 
 def _drop_index(operation: ops.DropIndexOp, dialect: Any) -> Iterator[Change]:
@@ -274,7 +300,16 @@ def _foreign_key(operation: ops.CreateForeignKeyOp, dialect: Any) -> Iterator[Ch
         Name(operation.referent_table, options.get("referent_schema")),
         tuple(operation.remote_cols),
         not_valid=dialect.name == "postgresql" and bool(options.get("postgresql_not_valid")),
+        options=tuple(_key_options(options)),
     )
+
+
+_KEY_OPTIONS = ("ondelete", "onupdate", "deferrable", "initially", "match")
+
+
+def _key_options(options: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the arguments of a foreign key or unique constraint that say what it does."""
+    return ((name, repr(options[name])) for name in _KEY_OPTIONS if options.get(name) is not None)
 
 
 def _given(name: Any) -> str:
@@ -289,7 +324,10 @@ def _check(operation: ops.CreateCheckConstraintOp, dialect: Any) -> Iterator[Cha
 
 def _unique(operation: Any, _dialect: Any) -> Iterator[Change]:
     kind: Any = "primary key" if isinstance(operation, ops.CreatePrimaryKeyOp) else "unique"
-    yield AddConstraint(_name(operation), kind, _given(operation.constraint_name), names_of(list(operation.columns)))
+    yield AddConstraint(
+        _name(operation), kind, _given(operation.constraint_name), names_of(list(operation.columns)),
+        options=tuple(_key_options(getattr(operation, "kw", {}))),
+    )  # fmt: skip
 
 
 def _other_constraint(operation: Any, _dialect: Any) -> Iterator[Change]:

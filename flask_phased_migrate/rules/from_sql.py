@@ -39,9 +39,12 @@ from .changes import (
     DropIndex,
     DropNotNull,
     DropTable,
+    DropView,
     Maintain,
     Name,
     Opaque,
+    Options,
+    RefreshView,
     RenameColumn,
     RenameEnumValue,
     RenameTable,
@@ -50,10 +53,13 @@ from .changes import (
     SetSetting,
     Statement,
     TableOption,
+    TakeLock,
     Truncate,
+    Vacuum,
     ValidateConstraint,
     WriteRows,
 )
+from .types import upper_type
 
 _STABLE = frozenset(
     {
@@ -76,7 +82,10 @@ def read_sql(construct: Any, dialect: Any) -> tuple[Statement, ...]:
     """Return what each statement comes to of SQL that is given as text or as a SQLAlchemy construct."""
     try:
         text = _compiled(construct, dialect)
-        return tuple(_read(piece, tokens, dialect.name) for piece, tokens in statements_of(text, dialect.name))
+        found = [_read(piece, tokens, dialect.name) for piece, tokens in statements_of(text, dialect.name)]
+        if dialect.name in ("mysql", "mariadb") and ("/*!" in text or "/*M!" in text):
+            found.append(Statement((Opaque(NOWHERE, "a comment that the server carries out"),)))
+        return tuple(found)
     except (SqlglotError, RecursionError, sa.exc.SQLAlchemyError) as error:
         first = " ".join(str(error).split())[:80]
         return (Statement((Opaque(NOWHERE, f"SQL that cannot be read ({first})"),)),)
@@ -121,7 +130,7 @@ class _Words:
     """The tokens of a statement, and how far they are read."""
 
     def __init__(self, tokens: Sequence[Token], text: str, dialect_name: str) -> None:
-        self.tokens = tokens
+        self.tokens = list(tokens)
         self.text = text
         self.dialect_name = dialect_name
         self.at = 0
@@ -161,11 +170,19 @@ class _Words:
         """Return the text of what is left."""
         return " ".join(token.text for token in self.tokens[self.at :])
 
+    def all(self) -> str:
+        """Return the text of what is left, as SQL."""
+        return _joined(self.tokens[self.at :], self.dialect_name)
+
     def inside(self) -> _Words:
         """Return what the parentheses hold that come next, and go on behind them."""
         begin = self.at + 1
         self.skip_item()
         return _Words(self.tokens[begin : self.at - 1], self.text, self.dialect_name)
+
+    def text_of(self) -> str:
+        """Return the text of all, as SQL."""
+        return _joined(self.tokens, self.dialect_name)
 
     def is_open(self) -> bool:
         """Return whether a parenthesis opens next."""
@@ -185,7 +202,7 @@ class _Words:
         begin = self.at
         while not self.is_over and self.word() not in words:
             self.skip_item()
-        return _joined(self.tokens[begin : self.at])
+        return _joined(self.tokens[begin : self.at], self.dialect_name)
 
     def parts(self) -> Iterator[_Words]:
         """Yield what commas outside of parentheses separate."""
@@ -201,14 +218,23 @@ class _Words:
             yield _Words(self.tokens[begin : self.at], self.text, self.dialect_name)
 
 
-def _joined(tokens: Sequence[Token]) -> str:
+def _joined(tokens: Sequence[Token], dialect_name: str) -> str:
+    """Return tokens as text; a name in quotes keeps them where it needs them, and words that are known, capitals."""
     text = ""
     for token in tokens:
-        is_string = token.token_type in (TokenType.STRING, TokenType.NATIONAL_STRING)
-        word = "'" + token.text.replace("'", "''") + "'" if is_string else token.text
+        word = _written(token, dialect_name)
         tight = not text or word in "(),." or text[-1] in "(."
-        text += word if tight else f" {word}"
-    return text.replace(",", ", ").replace(",  ", ", ")
+        text += f"{word} " if word == "," else word if tight or text[-1] == " " else f" {word}"
+    return text
+
+
+def _written(token: Token, dialect_name: str) -> str:
+    if token.token_type in (TokenType.STRING, TokenType.NATIONAL_STRING):
+        return "'" + token.text.replace("'", "''") + "'"
+    if token.token_type is not TokenType.IDENTIFIER or (token.text.isidentifier() and token.text.islower()):
+        return token.text
+    mark = "`" if dialect_name in ("mysql", "mariadb") else '"'
+    return f"{mark}{token.text.replace(mark, mark * 2)}{mark}"
 
 
 # -- statements -----------------------------------------------------------------------------------------
@@ -216,19 +242,45 @@ def _joined(tokens: Sequence[Token]) -> str:
 
 def _read(text: str, tokens: Sequence[Token], dialect_name: str) -> Statement:
     words = _Words([word for token in tokens for word in _split(token)], text, dialect_name)
+    _skip_definer(words)
     for start, read in _STATEMENTS.items():
         if words.take(*start):
             found = read(words)
-            return found if isinstance(found, Statement) else Statement(tuple(found))
+            statement = found if isinstance(found, Statement) else Statement(tuple(found))
+            return replace(statement, is_conditional=_is_conditional(words))
     return Statement((_unknown(words),))
 
 
+_TWO_WORDS = ("PRIMARY KEY", "FOREIGN KEY", "LOCK TABLES", "UNLOCK TABLES")
+
+
+def _is_conditional(words: _Words) -> bool:
+    pairs = zip(words.tokens, words.tokens[1:], strict=False)
+    return any(word_of(one) == "IF" and word_of(two) in ("EXISTS", "NOT") for one, two in pairs)
+
+
 def _split(token: Token) -> Iterator[Token]:
-    """Yield the two words of PRIMARY KEY and FOREIGN KEY, which the tokenizer takes for one."""
-    words = token.text.split() if word_of(token) in ("PRIMARY KEY", "FOREIGN KEY") else ()
+    """Yield the two words of PRIMARY KEY and the like, which the tokenizer takes for one."""
+    words = token.text.split() if word_of(token) in _TWO_WORDS else ()
     yield from (Token(TokenType.VAR, word) for word in words)
     if not words:
         yield token
+
+
+def _skip_definer(words: _Words) -> None:
+    """Take out of a CREATE what MySQL has before the kind of a view or routine: whose it is, how it works."""
+    if words.word() != "CREATE":
+        return
+    place = 3 if words.word(1) == "OR" else 1
+    begin = place
+    while words.word(place) in ("DEFINER", "ALGORITHM", "SQL", "RECURSIVE"):
+        place += 1
+        while place < len(words.tokens) and words.word(place) not in _BEHIND_DEFINER:
+            place += 1
+    del words.tokens[begin:place]
+
+
+_BEHIND_DEFINER = ("VIEW", "TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "SQL", "DEFINER", "AGGREGATE")
 
 
 def _unknown(words: _Words) -> Opaque:
@@ -243,12 +295,13 @@ def _skip_conditions(words: _Words) -> bool:
     return conditional
 
 
-def _create_table(words: _Words) -> Iterator[Change]:
+def _create_table(words: _Words, *, is_private: bool = False) -> Iterator[Change]:
     conditional = _skip_conditions(words)
     name = words.dotted()
     if not words.is_open():
         is_partition = words.take("PARTITION", "OF")
-        yield CreateTable(name, is_conditional=conditional)
+        # A copy of rows, or of what a table is like, is made by hand: no model has it.
+        yield CreateTable(name, is_conditional=conditional, is_private=is_private or not is_partition)
         if is_partition:
             yield AttachPartition(words.dotted(), name)
         return
@@ -262,7 +315,27 @@ def _create_table(words: _Words) -> Iterator[Change]:
             column, own = _column(part, name)
             columns.append(column)
             keys += own
-    yield CreateTable(name, tuple(columns), tuple(keys), is_conditional=conditional)
+    yield CreateTable(name, tuple(columns), tuple(keys), conditional, is_private)
+
+
+def _own_table(words: _Words) -> Iterator[Change]:
+    """Return the table of one session, which nobody else sees."""
+    words.take("TABLE")
+    return _create_table(words, is_private=True)
+
+
+def _replaced_table(words: _Words) -> Iterator[Change]:
+    """Return what CREATE OR REPLACE TABLE of MariaDB does: the table that is there is dropped."""
+    at = words.at
+    yield DropTable(words.dotted())
+    words.at = at
+    yield from _create_table(words)
+
+
+def _replaced_index(words: _Words) -> Any:
+    unique = words.take("UNIQUE")
+    words.take("INDEX")
+    return _create_index(words, unique=unique)
 
 
 def _create_index(words: _Words, *, unique: bool = False, kind: str = "") -> Iterator[Change] | Statement:
@@ -274,18 +347,53 @@ def _create_index(words: _Words, *, unique: bool = False, kind: str = "") -> Ite
         return Statement((_unknown(words),))
     words.take("ONLY")
     table = words.dotted()
-    if words.take("USING"):
-        words.name()
-    columns = tuple(_index_column(part) for part in words.inside().parts()) if words.is_open() else ()
+    using = words.name() if words.take("USING") else ""
+    columns, elements = _elements(words)
+    options = _index_options(words, using)
     words.until("WHERE", "ALGORITHM", "LOCK")
     where = words.until("ALGORITHM", "LOCK") if words.take("WHERE") else ""
-    change = CreateIndex(table, name, tuple(filter(None, columns)), unique, concurrently, conditional, kind, where)
+    change = CreateIndex(
+        table, name, columns, unique, concurrently, conditional, kind, where, elements, options
+    )  # fmt: skip
     return Statement((change,), _clauses(words))
 
 
+def _elements(words: _Words) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the columns of an index that are plain ones, and all that it has, as SQL."""
+    parts = list(words.inside().parts()) if words.is_open() else []
+    elements = tuple(part.tokens[0].text if len(part.tokens) == 1 else part.all() for part in parts)
+    return tuple(filter(None, map(_index_column, parts))), elements
+
+
+def _index_options(words: _Words, using: str) -> Options:
+    """Return what PostgreSQL has behind the columns of an index, as arguments of an operation."""
+    found = {"postgresql_using": repr(using)} if using and words.dialect_name == "postgresql" else {}
+    while not words.is_over and words.word() not in ("WHERE", "ALGORITHM", "LOCK"):
+        if words.take("INCLUDE"):
+            found["postgresql_include"] = repr([part.name() for part in words.inside().parts()])
+        elif words.take("NULLS", "NOT", "DISTINCT"):
+            found["postgresql_nulls_not_distinct"] = "True"
+        elif words.take("TABLESPACE"):
+            found["postgresql_tablespace"] = repr(words.name())
+        elif words.take("WITH"):
+            found["postgresql_with"] = repr(dict(_setting(part) for part in words.inside().parts()))
+        else:
+            words.skip_item()
+    return tuple(found.items())
+
+
+def _setting(part: _Words) -> tuple[str, str]:
+    name = part.name()
+    part.take("=")
+    return name, part.rest()
+
+
 def _index_column(part: _Words) -> str:
+    """Return the column that an element of an index is about, "" for an expression; MySQL may have a length."""
     is_name = len(part.tokens) == 1 or part.word(1) in ("ASC", "DESC", "COLLATE", "NULLS")
-    return part.name() if is_name and not part.is_open() else ""
+    has_length = len(part.tokens) == 4 and part.tokens[2].token_type is TokenType.NUMBER
+    has_class = len(part.tokens) == 2 and part.dialect_name == "postgresql"
+    return part.name() if (is_name or has_length or has_class) and not part.is_open() else ""
 
 
 def _clauses(words: _Words) -> Clauses:
@@ -328,10 +436,84 @@ def _drop_index(words: _Words) -> Iterator[Change]:
 
 
 def _create_view(words: _Words) -> Iterator[Change]:
-    words.until("VIEW")
-    words.take("VIEW")
     _skip_conditions(words)
     yield CreateView(words.dotted())
+
+
+def _create_materialized(words: _Words) -> Iterator[Change]:
+    _skip_conditions(words)
+    yield CreateView(words.dotted(), is_materialized=True)
+
+
+def _drop_view(words: _Words) -> Iterator[Change]:
+    _skip_conditions(words)
+    for part in words.parts():
+        yield DropView(part.dotted())
+
+
+def _refresh(words: _Words) -> Iterator[Change]:
+    words.take("MATERIALIZED", "VIEW")
+    concurrently = words.take("CONCURRENTLY")
+    yield RefreshView(words.dotted(), concurrently)
+
+
+def _alter_view(words: _Words) -> Iterator[Change]:
+    words.take("VIEW")
+    _skip_conditions(words)
+    name = words.dotted()
+    if words.take("RENAME", "TO"):
+        yield RenameTable(name, Name(words.name(), name.schema))
+
+
+def _trigger(words: _Words) -> Iterator[Change]:
+    """Return the lock that a trigger takes; what its body does is done by whoever writes."""
+    words.until("ON")
+    if words.take("ON"):
+        yield TakeLock(words.dotted(), "SHARE ROW EXCLUSIVE")
+
+
+def _drop_on_table(words: _Words) -> Iterator[Change]:
+    words.until("ON")
+    if words.take("ON"):
+        yield TakeLock(words.dotted(), "ACCESS EXCLUSIVE")
+
+
+def _lock(words: _Words) -> Iterator[Change]:
+    words.take("TABLE")
+    words.take("ONLY")
+    is_mysql = words.dialect_name != "postgresql"
+    text = " ".join(words.rest().upper().split())
+    mode = text.rpartition(" IN ")[2].removesuffix(" NOWAIT").removesuffix(" MODE") if " IN " in text else ""
+    for part in words.parts():
+        name = part.dotted()
+        default = ("SHARE" if "READ" in part.rest().upper() else "ACCESS EXCLUSIVE") if is_mysql else "ACCESS EXCLUSIVE"
+        yield TakeLock(name, mode or default, is_asked=True)
+
+
+def _copy_rows(words: _Words) -> Iterator[Change]:
+    if words.is_open():
+        return
+    name = words.dotted()
+    words.until("FROM", "TO")
+    if words.word() == "FROM":
+        yield WriteRows(name, "insert", is_bounded=False)
+
+
+def _load_rows(words: _Words) -> Iterator[Change]:
+    words.until("INTO")
+    words.take("INTO", "TABLE")
+    yield WriteRows(words.dotted(), "insert", is_bounded=False)
+
+
+def _table_upkeep(words: _Words) -> Iterator[Change]:
+    for word in ("NO_WRITE_TO_BINLOG", "LOCAL", "TABLE", "TABLES"):
+        words.take(word)
+    for part in words.parts():
+        yield TableOption(part.dotted(), "OPTIMIZE", "engine")
+
+
+def _explain(words: _Words) -> Any:
+    return iter(()) if words.word() != "ANALYZE" and not words.is_open() else Statement((_unknown(words),))
 
 
 def _nothing(_words: _Words) -> Iterator[Change]:
@@ -361,8 +543,8 @@ def _rename_table(words: _Words) -> Iterator[Change]:
 def _alter_type(words: _Words) -> Iterator[Change]:
     name = words.dotted()
     if words.take("ADD", "VALUE"):
-        _skip_conditions(words)
-        yield AddEnumValue(name, words.name(), words.word() in ("BEFORE", "AFTER"))
+        conditional = _skip_conditions(words)
+        yield AddEnumValue(name, words.name(), words.word() in ("BEFORE", "AFTER"), conditional)
     elif words.take("RENAME", "VALUE"):
         old = words.name()
         words.take("TO")
@@ -385,28 +567,37 @@ def _truncate(words: _Words) -> Iterator[Change]:
 
 def _vacuum(words: _Words) -> Iterator[Change]:
     text = {word_of(token) for token in words.tokens}
+    if words.is_open():
+        words.skip_item()
+    while words.word() in ("FULL", "FREEZE", "VERBOSE", "ANALYZE"):
+        words.at += 1
+    table = NOWHERE if words.is_over or words.word() == "INTO" else words.dotted()
+    yield Vacuum(table)
     if "FULL" in text:
-        yield Maintain(Name(words.tokens[-1].text), "VACUUM FULL")
+        yield Maintain(table, "VACUUM FULL")
 
 
 def _cluster(words: _Words) -> Iterator[Change]:
-    if not words.is_over:
-        yield Maintain(words.dotted(), "CLUSTER")
+    words.take("VERBOSE")
+    yield Maintain(NOWHERE if words.is_over else words.dotted(), "CLUSTER")
 
 
 def _reindex(words: _Words) -> Iterator[Change]:
-    if words.is_open():
-        words.skip_item()
+    if words.dialect_name != "postgresql":
+        return
+    concurrently = words.is_open() and any(word_of(token) == "CONCURRENTLY" for token in words.inside().tokens)
     kind = words.name()
-    concurrently = words.take("CONCURRENTLY")
-    yield Maintain(words.dotted(), f"REINDEX {kind.upper()}", concurrently)
+    concurrently = words.take("CONCURRENTLY") or concurrently
+    yield Maintain(NOWHERE if words.is_over else words.dotted(), f"REINDEX {kind.upper()}", concurrently)
 
 
 def _set(words: _Words) -> Iterator[Change]:
     if words.take("STATEMENT"):
         words.until("FOR")
         words.take("FOR")
-        yield from _read(words.text, words.tokens[words.at :], words.dialect_name).changes
+        rest = words.tokens[words.at :]
+        offset = words.tokens[0].start
+        yield from _read(words.text[rest[0].start - offset :] if rest else "", rest, words.dialect_name).changes
         return
     before = words.until("=", "TO")
     words.name()
@@ -424,6 +615,9 @@ def _alter_table(words: _Words) -> Statement:
     words.take("TABLE")
     _skip_conditions(words)
     table = words.dotted()
+    if words.take("WAIT"):
+        words.name()
+    words.take("NOWAIT")
     changes: list[Change] = []
     clauses: dict[str, str] = {}
     for part in words.parts():
@@ -445,18 +639,33 @@ def _action(part: _Words, table: Name) -> Sequence[Change]:
 
 
 def _other_action(part: _Words, table: Name) -> Sequence[Change]:
-    words = _joined(part.tokens)
+    words = part.text_of()
     upper = words.upper()
-    if upper.startswith("CONVERT TO CHARACTER SET"):
+    if upper.startswith(("CONVERT TO CHAR", "ADD SYSTEM VERSIONING", "DROP SYSTEM VERSIONING", "ORDER BY")):
         return [TableOption(table, words, "charset")]
+    if part.word() in ("CHARACTER", "CHARSET", "COLLATE", "DEFAULT"):
+        # What columns that are made later on will have.
+        return []
     if part.word() in ("ENGINE", "ROW_FORMAT", "KEY_BLOCK_SIZE", "FORCE"):
         return [TableOption(table, words, "engine")]
+    if upper.startswith("TRUNCATE PARTITION"):
+        return [Truncate(table)]
+    if upper.startswith("EXCHANGE PARTITION"):
+        return []
     if "PARTITION" in upper.split()[:2] or part.word() in ("PARTITION", "COALESCE", "REORGANIZE", "REMOVE"):
         return [TableOption(table, words, "partition")]
     if upper.startswith("SET TABLESPACE"):
         return [TableOption(table, words, "tablespace")]
-    harmless = ("ENABLE", "DISABLE", "OWNER", "REPLICA", "COMMENT", "AUTO_INCREMENT", "SET", "RESET", "CLUSTER", "NO")
-    return [] if part.word() in harmless else [Opaque(table, f"a change that the linter does not know: {words}")]
+    if upper.startswith(("SET LOGGED", "SET UNLOGGED", "SET ACCESS METHOD")):
+        return [TableOption(table, words, "rewrite")]
+    if part.take("SET", "SCHEMA"):
+        return [RenameTable(table, Name(table.table, part.name()))]
+    if part.word() in ("ENABLE", "DISABLE", "OWNER", "REPLICA", "NO"):
+        is_trigger = "TRIGGER" in upper.split()[1:3]
+        return [TakeLock(table, "SHARE ROW EXCLUSIVE" if is_trigger else "ACCESS EXCLUSIVE")]
+    if part.word() in ("COMMENT", "AUTO_INCREMENT", "SET", "RESET", "CLUSTER"):
+        return []
+    return [Opaque(table, f"a change that the linter does not know: {words}")]
 
 
 def _add(part: _Words, table: Name) -> Iterator[Change]:
@@ -494,8 +703,8 @@ def _add_index(part: _Words, table: Name) -> Iterator[Change]:
     part.until("(")
     while not part.is_over and not part.is_open():
         part.at += 1
-    columns = tuple(filter(None, map(_index_column, part.inside().parts()))) if part.is_open() else ()
-    yield CreateIndex(table, name, columns, if_not_exists=conditional, kind=kind)
+    columns, elements = _elements(part)
+    yield CreateIndex(table, name, columns, if_not_exists=conditional, kind=kind, elements=elements)
 
 
 def _drop(part: _Words, table: Name) -> Iterator[Change]:
@@ -511,7 +720,7 @@ def _drop(part: _Words, table: Name) -> Iterator[Change]:
         _skip_conditions(part)
         yield DropIndex(table, part.name())
     elif part.word() == "PARTITION":
-        yield TableOption(table, _joined(part.tokens), "partition")
+        yield Truncate(table)
     else:
         part.take("COLUMN")
         _skip_conditions(part)
@@ -532,12 +741,16 @@ def _alter_column(part: _Words, table: Name) -> Iterator[Change]:
     elif part.take("SET", "DATA", "TYPE") or part.take("TYPE"):
         new = part.until("USING", "COLLATE")
         part.until("USING")
-        yield ChangeType(table, name, "", new.upper(), part.until() if part.take("USING") else "")
+        yield ChangeType(table, name, "", upper_type(new), part.until() if part.take("USING") else "")
+    else:
+        is_weak = part.word() == "SET" and part.word(1) in ("STATISTICS", "")
+        yield TakeLock(table, "SHARE UPDATE EXCLUSIVE" if is_weak else "ACCESS EXCLUSIVE")
 
 
 def _rename(part: _Words, table: Name) -> Iterator[Change]:
-    if part.take("TO") or part.take("AS"):
-        yield RenameTable(table, part.dotted())
+    if part.take("TO") or part.take("AS") or (part.at + 1 == len(part.tokens) and not part.is_over):
+        new = part.dotted()
+        yield RenameTable(table, Name(new.table, new.schema or table.schema))
     elif part.word() in ("CONSTRAINT", "INDEX", "KEY"):
         return
     else:
@@ -577,8 +790,15 @@ def _detach(part: _Words, table: Name) -> Iterator[Change]:
     yield DetachPartition(table, part.dotted(), part.word() == "CONCURRENTLY")
 
 
+def _new_partition(part: _Words, table: Name) -> Change:
+    """Return what ADD PARTITION does: by RANGE and LIST an empty one is made, else rows go from one to another."""
+    words = part.text_of()
+    return TableOption(table, words, "other" if "VALUES" in words.upper() else "partition")
+
+
 _ACTIONS: Mapping[tuple[str, ...], Callable[[_Words, Name], Iterator[Change]]] = {
-    ("ADD", "PARTITION"): lambda part, table: iter([TableOption(table, _joined(part.tokens), "partition")]),
+    ("ADD", "PARTITION"): lambda part, table: iter([_new_partition(part, table)]),
+    ("ADD", "SYSTEM", "VERSIONING"): lambda part, table: iter([TableOption(table, part.text_of(), "charset")]),
     ("ADD",): _add,
     ("DROP",): _drop,
     ("ALTER",): _alter_column,
@@ -603,8 +823,8 @@ _SERIAL = {"SERIAL", "BIGSERIAL", "SMALLSERIAL", "SERIAL4", "SERIAL8", "SERIAL2"
 def _column(part: _Words, table: Name) -> tuple[Column, list[AddConstraint]]:
     """Return the column that a definition makes, and its constraints."""
     name = part.name()
-    type_ = part.until(*_AFTER_TYPE).upper()
-    column = Column(name, type_, numbers_itself=type_ in _SERIAL)
+    type_ = upper_type(part.until(*_AFTER_TYPE))
+    column = Column(name, type_, numbers_itself=type_ in _SERIAL, is_serial=type_ in _SERIAL)
     keys: list[AddConstraint] = []
     while not part.is_over:
         column = _column_option(part, column, table, keys)
@@ -627,7 +847,7 @@ def _column_option(part: _Words, column: Column, table: Name, keys: list[AddCons
         columns = tuple(item.name() for item in part.inside().parts()) if part.is_open() else ()
         keys.append(AddConstraint(table, "foreign key", "", (column.name,), referent, columns))
     elif part.take("CHECK"):
-        keys.append(AddConstraint(table, "check", "", text=_joined(part.inside().tokens)))
+        keys.append(AddConstraint(table, "check", "", text=part.inside().all()))
     elif part.take("AUTO_INCREMENT") or part.take("AUTOINCREMENT"):
         return replace(column, numbers_itself=True)
     elif part.take("GENERATED") or part.word() == "AS":
@@ -660,6 +880,8 @@ def _constraint_follows(part: _Words) -> bool:
     word = part.word()
     if word in ("PRIMARY", "FOREIGN"):
         return part.word(1) == "KEY"
+    if word == "NOT":
+        return part.word(1) == "NULL"
     return word in ("CONSTRAINT", "UNIQUE", "CHECK", "EXCLUDE")
 
 
@@ -670,8 +892,12 @@ def _read_constraint(part: _Words, table: Name) -> Change:
         name = "" if _constraint_follows(part) else part.name()
     if part.take("FOREIGN", "KEY"):
         return _read_foreign_key(part, table, name)
+    if part.take("NOT", "NULL"):
+        # PostgreSQL 18 has NOT NULL as a constraint, which is checked like any other.
+        text = f"{part.name()} IS NOT NULL"
+        return AddConstraint(table, "check", name, text=text, not_valid="NOT VALID" in part.rest().upper())
     if part.take("CHECK"):
-        text = _joined(part.inside().tokens)
+        text = part.inside().all()
         return AddConstraint(table, "check", name, text=text, not_valid="NOT VALID" in part.rest().upper())
     if part.take("EXCLUDE"):
         return AddConstraint(table, "exclude", name)
@@ -679,10 +905,13 @@ def _read_constraint(part: _Words, table: Name) -> Change:
     if part.take("USING", "INDEX"):
         return AddConstraint(table, kind, name, using_index=part.name())
     while not part.is_over and not part.is_open():
-        name = name or ("" if part.word() in ("INDEX", "KEY", "NULLS") else part.tokens[part.at].text)
+        name = name or ("" if part.word() in _BEFORE_COLUMNS else part.tokens[part.at].text)
         part.at += 1
     columns = tuple(filter(None, map(_index_column, part.inside().parts()))) if part.is_open() else ()
     return AddConstraint(table, kind, name, columns)
+
+
+_BEFORE_COLUMNS = ("INDEX", "KEY", "NULLS", "NOT", "DISTINCT", "IF", "EXISTS", "USING", "BTREE", "HASH")
 
 
 def _read_foreign_key(part: _Words, table: Name, name: str) -> AddConstraint:
@@ -694,8 +923,27 @@ def _read_foreign_key(part: _Words, table: Name, name: str) -> AddConstraint:
     part.take("REFERENCES")
     referent = part.dotted()
     others = tuple(item.name() for item in part.inside().parts()) if part.is_open() else ()
-    not_valid = "NOT VALID" in part.rest().upper()
-    return AddConstraint(table, "foreign key", name, columns, referent, others, not_valid)
+    rest = part.rest().upper()
+    options = _key_options(rest)
+    return AddConstraint(table, "foreign key", name, columns, referent, others, "NOT VALID" in rest, options=options)
+
+
+_KEY_ACTIONS = ("CASCADE", "RESTRICT", "SET NULL", "SET DEFAULT", "NO ACTION")
+
+
+def _key_options(text: str) -> Options:
+    """Return what a foreign key has behind its columns, as arguments of an operation."""
+    found = {
+        name: repr(action)
+        for name, word in (("ondelete", "ON DELETE"), ("onupdate", "ON UPDATE"))
+        for action in _KEY_ACTIONS
+        if f"{word} {action}" in text
+    }
+    if "DEFERRABLE" in text and "NOT DEFERRABLE" not in text:
+        found["deferrable"] = "True"
+    if "INITIALLY DEFERRED" in text:
+        found["initially"] = repr("DEFERRED")
+    return tuple(found.items())
 
 
 # -- rows -----------------------------------------------------------------------------------------------
@@ -703,23 +951,36 @@ def _read_foreign_key(part: _Words, table: Name, name: str) -> AddConstraint:
 
 def _rows(words: _Words) -> Iterator[Change]:
     """Return what a statement writes: an UPDATE or DELETE is bounded where it names its rows by value."""
-    # MySQL's REPLACE is an INSERT to us, which the parser knows.
-    is_replace = word_of(words.tokens[0]) == "REPLACE"
-    text = f"INSERT{words.text[len('REPLACE') :]}" if is_replace else words.text
+    text = _plain_write(words)
     try:
         tree = parse_statement(text, words.dialect_name)
     except (SqlglotError, RecursionError):
         yield _unknown(words)
         return
+    into = tree.args.get("into")
+    if into is not None and isinstance(into.this, exp.Table):
+        # SELECT ... INTO: on MySQL a variable or a file, which are no tables.
+        yield CreateTable(Name(into.this.name, into.this.db or None), is_private=True)
     found = list(tree.find_all(exp.Update, exp.Delete, exp.Insert, exp.Merge))
     values = tuple(item.this for item in tree.find_all(exp.Literal) if item.is_string)
     for item in found:
         table = item.this.this if isinstance(item.this, exp.Schema) else item.this
         if isinstance(table, exp.Table):
             kind: Any = type(item).__name__.casefold()
-            yield WriteRows(Name(table.name, table.db or None), kind, _is_bounded(item), values)
+            # All tables that it names: those that it only reads too.
+            read = tuple(Name(other.name, other.db or None) for other in item.find_all(exp.Table) if other is not table)
+            yield WriteRows(Name(table.name, table.db or None), kind, _is_bounded(item), values, read)
     if not found and (not isinstance(tree, exp.Query) or _calls_unknown(tree)):
         yield _unknown(words)
+
+
+def _plain_write(words: _Words) -> str:
+    """Return a statement as the parser knows it: REPLACE of MySQL as INSERT, UPDATE OR ... of SQLite as UPDATE."""
+    if word_of(words.tokens[0]) == "REPLACE":
+        return f"INSERT{words.text[len('REPLACE') :]}"
+    if word_of(words.tokens[0]) == "UPDATE" and words.word(1 - words.at) == "OR":
+        return f"UPDATE {words.text[words.tokens[3].start - words.tokens[0].start :]}"
+    return words.text
 
 
 def _calls_unknown(tree: exp.Expr) -> bool:
@@ -771,44 +1032,91 @@ def _is_value(node: Any) -> bool:
     return isinstance(node, (exp.Literal, exp.Placeholder, exp.Parameter, exp.Neg, exp.Null))
 
 
+_OF_NO_TABLE = (
+    *("TYPE", "SEQUENCE", "SCHEMA", "EXTENSION", "DOMAIN", "ROLE", "USER", "STATISTICS", "PUBLICATION", "AGGREGATE"),
+    *("COLLATION", "CAST", "OPERATOR", "EVENT", "SERVER", "LANGUAGE", "TEXT"),
+)
 _STATEMENTS: Mapping[tuple[str, ...], Callable[[_Words], Any]] = {
-    **{("CREATE", *word, "TABLE"): _create_table for word in ((), ("UNLOGGED",), ("FOREIGN",))},
-    **{("CREATE", *word, "TABLE"): _nothing for word in (("TEMP",), ("TEMPORARY",))},
+    **{("CREATE", *word, "TABLE"): _create_table for word in ((), ("UNLOGGED",), ("FOREIGN",), ("VIRTUAL",))},
+    **{("CREATE", *word, "TABLE"): _own_table for word in (("TEMP",), ("TEMPORARY",), ("LOCAL", "TEMPORARY"))},
+    ("CREATE", "OR", "REPLACE", "TEMPORARY"): _own_table,
+    ("CREATE", "OR", "REPLACE", "TABLE"): _replaced_table,
+    ("CREATE", "OR", "REPLACE", "UNIQUE"): lambda words: _replaced_index(_behind(words, -1)),
+    ("CREATE", "OR", "REPLACE", "INDEX"): _replaced_index,
     ("CREATE", "UNIQUE", "INDEX"): _unique_index,
     ("CREATE", "FULLTEXT", "INDEX"): _fulltext_index,
     ("CREATE", "SPATIAL", "INDEX"): _spatial_index,
     ("CREATE", "INDEX"): _create_index,
-    **{("CREATE", word): _nothing for word in ("TYPE", "SEQUENCE", "SCHEMA", "EXTENSION", "DOMAIN", "ROLE", "USER")},
+    **{("CREATE", word): _nothing for word in _OF_NO_TABLE},
+    **{("CREATE", *more, word): _nothing for more in ((), ("OR", "REPLACE")) for word in ("FUNCTION", "PROCEDURE")},
+    **{("CREATE", *more, "TRIGGER"): _trigger for more in ((), ("OR", "REPLACE"), ("CONSTRAINT",))},
+    ("CREATE", "POLICY"): _drop_on_table,
+    ("CREATE", "RULE"): lambda words: _rule(words),
     **{
-        ("CREATE", *more, word): _nothing
+        ("CREATE", *more, *kind, "VIEW"): _create_view
         for more in ((), ("OR", "REPLACE"))
-        for word in ("FUNCTION", "PROCEDURE", "TRIGGER")
+        for kind in ((), ("TEMP",), ("TEMPORARY",))
     },
-    ("CREATE", "VIEW"): lambda words: _create_view(_behind(words, -1)),
-    ("CREATE", "OR", "REPLACE", "VIEW"): lambda words: _create_view(_behind(words, -1)),
-    ("CREATE", "MATERIALIZED", "VIEW"): _nothing,
+    ("CREATE", "MATERIALIZED", "VIEW"): _create_materialized,
+    ("REFRESH",): _refresh,
     ("DROP", "TABLE"): _drop_table,
+    ("DROP", "TEMPORARY", "TABLE"): _nothing,
     ("DROP", "INDEX"): _drop_index,
     ("DROP", "SCHEMA"): _container,
     ("DROP", "DATABASE"): _container,
-    **{("DROP", word): _nothing for word in ("TYPE", "SEQUENCE", "VIEW", "FUNCTION", "TRIGGER", "PROCEDURE", "DOMAIN")},
+    ("DROP", "VIEW"): _drop_view,
+    ("DROP", "MATERIALIZED", "VIEW"): _drop_view,
+    **{("DROP", word): _drop_on_table for word in ("TRIGGER", "POLICY", "RULE")},
+    **{("DROP", word): _nothing for word in ("TYPE", "FUNCTION", "PROCEDURE", "ROLE", "USER", "STATISTICS")},
+    **{("DROP", word): _nothing for word in ("SEQUENCE", "DOMAIN", "EVENT", "AGGREGATE", "PUBLICATION")},
     ("ALTER", "TABLE"): _alter_table,
     ("ALTER", "ONLINE"): _alter_table,
     ("ALTER", "IGNORE"): _alter_table,
     ("ALTER", "TYPE"): _alter_type,
     ("ALTER", "DOMAIN"): _alter_domain,
     ("ALTER", "SCHEMA"): _alter_schema,
-    **{("ALTER", word): _nothing for word in ("SEQUENCE", "INDEX", "ROLE", "USER", "EXTENSION", "DEFAULT")},
+    ("ALTER", "VIEW"): _alter_view,
+    ("ALTER", "MATERIALIZED", "VIEW"): _alter_view,
+    **{("ALTER", word): _nothing for word in ("SEQUENCE", "ROLE", "USER", "EXTENSION", "DEFAULT")},
+    ("ALTER", "INDEX"): lambda words: _alter_index(words),
+    **{("ALTER", word): _nothing for word in ("FUNCTION", "PROCEDURE", "DATABASE", "STATISTICS", "PUBLICATION")},
     ("RENAME", "TABLE"): _rename_table,
     ("TRUNCATE",): _truncate,
     ("VACUUM",): _vacuum,
     ("CLUSTER",): _cluster,
     ("REINDEX",): _reindex,
+    ("OPTIMIZE",): _table_upkeep,
+    ("LOCK", "TABLES"): _lock,
+    ("LOCK",): _lock,
+    ("COPY",): _copy_rows,
+    ("LOAD", "DATA"): _load_rows,
+    ("EXPLAIN",): _explain,
     ("SET",): _set,
-    **{(word,): _nothing for word in ("RESET", "PRAGMA", "USE", "SHOW", "COMMENT", "GRANT", "REVOKE", "ANALYZE")},
-    **{(word,): _nothing for word in ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "UNLOCK")},
+    ("RESET",): lambda words: iter([SetSetting(Name(words.name().casefold()), "DEFAULT")]),
+    ("PRAGMA",): lambda words: _pragma(words),
+    **{(word,): _nothing for word in ("USE", "SHOW", "COMMENT", "GRANT", "REVOKE", "ANALYZE")},
+    **{(word,): _nothing for word in ("BEGIN", "COMMIT", "ROLLBACK", "SAVEPOINT", "RELEASE", "UNLOCK", "END", "START")},
+    **{(word,): _nothing for word in ("NOTIFY", "LISTEN", "DISCARD", "CHECKPOINT", "VALUES", "TABLE", "SECURITY")},
     **{(word,): _rows for word in ("SELECT", "UPDATE", "DELETE", "INSERT", "MERGE", "WITH", "REPLACE")},
 }
+
+
+def _pragma(words: _Words) -> Iterator[Change]:
+    name = words.dotted().table
+    value = words.inside().rest() if words.is_open() else words.rest().lstrip("= ")
+    yield SetSetting(Name(name.casefold()), value)
+
+
+def _alter_index(words: _Words) -> Iterator[Change]:
+    if any(word_of(token) == "TABLESPACE" for token in words.tokens):
+        _skip_conditions(words)
+        yield TableOption(words.dotted(), "SET TABLESPACE", "tablespace")
+
+
+def _rule(words: _Words) -> Iterator[Change]:
+    words.until("TO")
+    if words.take("TO"):
+        yield TakeLock(words.dotted(), "ACCESS EXCLUSIVE")
 
 
 def _behind(words: _Words, places: int) -> _Words:

@@ -16,11 +16,14 @@ from .changes import (
     CopyTable,
     CreateIndex,
     DropColumn,
+    DropConstraint,
     DropNotNull,
     SetNotNull,
     SetSetting,
     TableOption,
+    TakeLock,
 )
+from .postgresql import LONGEST_WAIT_S, no_timeout, seconds_of
 from .situation import Check, Looks, Problem, Situation
 from .types import cost_on_mysql
 
@@ -44,6 +47,10 @@ def _tool(change: Change, action: str) -> str:
     """Return the command of a tool that copies a table while others write."""
     name = change.table.table
     return f'# by hand, then: flask db skip\npt-online-schema-change --alter "{action}" D=DATABASE,t={name} --execute'
+
+
+def _named(words: str, name: str) -> str:
+    return f"{words} {name}".strip()
 
 
 def _type_of(at: Situation, change: ChangeType | ChangeOfColumn) -> str:
@@ -71,7 +78,8 @@ def _add_column(change: AddColumn, at: Situation) -> Problems:
             "warning",
             f"ADD COLUMN {change.table}.{change.column.name} {_REBUILDS}{at.rows_of(change.table)}. As the last "
             "column it is instant on MySQL 8.0.12 and MariaDB 10.3.2.",
-            f"op.add_column({recipes.quoted(change.table.table)}, sa.Column('{change.column.name}', ...))",
+            f"op.add_column({recipes.quoted(change.table.table)}, sa.Column({recipes.quoted(change.column.name)}, "
+            f"{recipes.type_code(change.column.type_, at)}))",
         )
 
 
@@ -79,7 +87,7 @@ def _default(change: AddColumn, at: Situation) -> Problems:
     default = change.column.default
     if default is None or default.kind not in ("volatile", "unknown"):
         return
-    made = f"sa.Column({recipes.quoted(change.column.name)}, sa.{recipes.sa_type(change.column.type_)})"
+    made = f"sa.Column({recipes.quoted(change.column.name)}, {recipes.type_code(change.column.type_, at)})"
     option = f"server_default=sa.text({recipes.quoted(default.text or '...')})"
     option += recipes.existing_type(at, change.column.type_)
     lines = [
@@ -139,9 +147,16 @@ def _nullable(change: SetNotNull | DropNotNull, at: Situation) -> Problems:
         "where it could not.",
         recipes.execute(
             f"ALTER TABLE {recipes.table_sql(at, change.table)} MODIFY {recipes.identifier(at, change.column)} "
-            f"{type_} {null}, ALGORITHM=INPLACE, LOCK=NONE"
+            f"{type_} {null}{_kept_default(change, at)}, ALGORITHM=INPLACE, LOCK=NONE"
         ),
     )
+
+
+def _kept_default(change: SetNotNull | DropNotNull, at: Situation) -> str:
+    """Return the default that MODIFY has to say again, "" for none."""
+    known = at.schema.column(change.table, change.column)
+    default = known.default if known is not None else None
+    return f" DEFAULT {default.text}" if default is not None and default.fills else ""
 
 
 def _known_type(at: Situation, change: SetNotNull | DropNotNull) -> str:
@@ -208,6 +223,22 @@ def _primary_key(change: AddConstraint, at: Situation) -> Problems:
         )
 
 
+def _drop_key(change: DropConstraint, at: Situation) -> Problems:
+    """Look at a primary key that goes without another in the same statement."""
+    others = [act.change for act in at.after if act.line == at.act.line]
+    is_replaced = any(isinstance(item, AddConstraint) and item.kind == "primary key" for item in others)
+    if change.kind == "primary key" and not is_replaced:
+        yield Problem(
+            "error",
+            f"DROP PRIMARY KEY of {change.table} {_COPIES}{at.rows_of(change.table)}. With the new key in the same "
+            "statement, others go on.",
+            recipes.execute(
+                f"ALTER TABLE {recipes.table_sql(at, change.table)} DROP PRIMARY KEY, ADD PRIMARY KEY (...), "
+                "ALGORITHM=INPLACE, LOCK=NONE"
+            ),
+        )
+
+
 def _foreign_key(change: AddConstraint, at: Situation) -> Problems:
     if change.kind != "foreign key":
         return
@@ -224,7 +255,8 @@ def _foreign_key(change: AddConstraint, at: Situation) -> Problems:
         return
     yield Problem(
         "error",
-        f"ADD FOREIGN KEY {change.name} {_COPIES}{at.rows_of(change.table)}. Without a check of the rows that are "
+        f"{_named('ADD FOREIGN KEY', change.name)} {_COPIES}{at.rows_of(change.table)}. Without a check of the rows "
+        "that are "
         "there it is done at once: look for rows without a parent yourself.",
         "\n".join(
             [
@@ -240,23 +272,48 @@ def _check(change: AddConstraint, at: Situation) -> Problems:
     if change.kind == "check" and not change.inline:
         yield Problem(
             "error",
-            f"ADD CHECK {change.name} {_COPIES}{at.rows_of(change.table)}.",
+            f"{_named('ADD CHECK', change.name)} {_COPIES}{at.rows_of(change.table)}.",
             _tool(change, f"ADD CONSTRAINT {change.name or 'NAME'} CHECK ({change.text or '...'})"),
         )
 
 
 def _option(change: TableOption, at: Situation) -> Problems:
-    if change.kind in ("charset", "partition"):
+    upper = change.words.upper().replace(" ", "")
+    guarded = at.act.clauses.keeps_writes_going
+    if upper.startswith("ENGINE=") and upper != "ENGINE=INNODB":
+        # The clauses are about the engine that the table has: the server takes them, and copies all the same.
         yield Problem(
             "error", f"{change.words}: this {_COPIES}{at.rows_of(change.table)}.", _tool(change, change.words)
         )
-    elif change.kind == "engine":
-        guarded = f"ALTER TABLE {recipes.table_sql(at, change.table)} {change.words}, ALGORITHM=INPLACE, LOCK=NONE"
+    elif change.kind in ("charset", "partition") and not guarded:
+        yield Problem(
+            "error", f"{change.words}: this {_COPIES}{at.rows_of(change.table)}.", _tool(change, change.words)
+        )
+    elif change.kind == "engine" and not guarded:
+        action = "FORCE" if change.words == "OPTIMIZE" else change.words
+        sql = f"ALTER TABLE {recipes.table_sql(at, change.table)} {action}, ALGORITHM=INPLACE, LOCK=NONE"
+        yield Problem("warning", f"{change.words}: this {_REBUILDS}{at.rows_of(change.table)}.", recipes.execute(sql))
+
+
+def _take_lock(change: TakeLock, at: Situation) -> Problems:
+    if change.is_asked:
         yield Problem(
             "warning",
-            f"{change.words}: this {_REBUILDS}{at.rows_of(change.table)}; to another engine, it {_COPIES}.",
-            recipes.execute(guarded),
+            f"LOCK TABLES {change.table}{at.rows_of(change.table)} keeps others out until UNLOCK TABLES, and commits "
+            "what the step has done. Leave it out.",
+            recipes.assured(
+                "lock-table",
+                "the step takes a moment",
+                recipes.execute(f"LOCK TABLES {recipes.table_sql(at, change.table)} WRITE"),
+            ),
         )
+
+
+def _no_timeout(change: SetSetting, _at: Situation) -> Problems:
+    if change.table.table in ("lock_wait_timeout", "innodb_lock_wait_timeout"):
+        seconds = seconds_of(change.value, "s")
+        if seconds is None or seconds > LONGEST_WAIT_S:
+            yield no_timeout("Without a lock timeout" if seconds is None else f"With a timeout of {seconds:g} seconds")
 
 
 def _copy(change: CopyTable, at: Situation) -> Problems:
@@ -287,6 +344,9 @@ CHECKS = (
     _of("primary-key", _primary_key),
     _of("foreign-key", _foreign_key),
     _of("check-constraint", _check),
-    Check("table-option", (TableOption,), _unless_guarded(_option), "idle"),
+    Check("primary-key", (DropConstraint,), _unless_guarded(_drop_key), "idle"),
+    Check("table-option", (TableOption,), _option, "idle"),
+    Check("lock-table", (TakeLock,), _take_lock, "idle"),
+    Check("no-lock-timeout", (SetSetting,), _no_timeout),
     Check("table-copy", (CopyTable,), _copy, "idle"),
 )

@@ -9,13 +9,17 @@ from .changes import (
     AddColumn,
     AddConstraint,
     AddEnumValue,
+    Change,
     ChangeOfColumn,
+    ChangeType,
     CreateIndex,
     CreateTable,
     CreateView,
     DropColumn,
+    DropIndex,
     DropNotNull,
     DropTable,
+    DropView,
     Name,
     RenameColumn,
     RenameEnumValue,
@@ -25,8 +29,9 @@ from .changes import (
     Truncate,
     WriteRows,
 )
-from .postgresql import not_null_lines
+from .postgresql import not_null_lines, safe_lines
 from .situation import Check, Level, Problem, Situation
+from .types import split_type
 
 Problems = Iterator[Problem]
 
@@ -91,6 +96,11 @@ def _drop_table(change: DropTable, at: Situation) -> Problems:
 def _rename_column(change: RenameColumn, at: Situation) -> Problems:
     if at.schema.is_new_column(change.table, change.column):
         return
+    others = [act.change for act in (*at.before, *at.after) if isinstance(act.change, RenameColumn)]
+    own = [item for item in others if item.table.key == change.table.key]
+    if any(change.column == item.new or change.new == item.column for item in own):
+        # Two columns change places in one transaction: the name that code uses is there before and after.
+        return
     attribute = f"{change.new} = db.Column({recipes.quoted(change.column)}, ...)"
     yield Problem(
         "error",
@@ -109,6 +119,10 @@ def _broken(at: Situation) -> str:
 
 def _rename_table(change: RenameTable, at: Situation) -> Problems:
     if any(isinstance(act.change, CreateView) and act.change.table.key == change.table.key for act in at.after):
+        return
+    others = [act.change for act in (*at.before, *at.after) if isinstance(act.change, RenameTable)]
+    if any(change.table.key == other.new.key or change.new.key == other.table.key for other in others):
+        # Two tables change places: the name that code uses is there before and after.
         return
     is_used = at.has_model(change.new), at.has_model(change.table)
     if not at.is_early and is_used == (False, False):
@@ -130,9 +144,56 @@ def _rename_table(change: RenameTable, at: Situation) -> Problems:
     )
 
 
+def _drop_view(change: DropView, at: Situation) -> Problems:
+    is_made_anew = any(
+        isinstance(act.change, CreateView) and act.change.table.key == change.table.key for act in at.after
+    )
+    if at.is_early and not is_made_anew:
+        drop = recipes.execute(f"DROP VIEW {recipes.table_sql(at, change.table)}")
+        yield Problem(
+            "warning",
+            f"{_while_old(at)}: its queries of the view {change.table}, if it has any, fail as soon as it is dropped."
+            f"{_where(at)} Drop it in {at.late}.",
+            _move_late(at, drop),
+        )
+
+
+def _drop_index(change: DropIndex, at: Situation) -> Problems:
+    """Look for an index that queries need, and that has no other in its place yet."""
+    known = at.schema.index(change)
+    if known is None or not known[1] or at.schema.serves(known[0], known[1], besides=change.name):
+        return
+    table, columns = known
+    for act in at.acts[at.place + 1 :]:
+        made = act.change
+        if isinstance(made, CreateIndex) and made.table.key == table and made.columns[:1] == columns[:1]:
+            yield Problem(
+                "warning",
+                f"{change.name} is dropped before {made.name or 'the index that takes its place'} is there: until that "
+                f"is built, queries by {', '.join(columns)} read all of {table}. Build the new one first.",
+                "\n".join(_replaced(change, made, at)),
+            )
+            return
+    if at.is_early and not at.is_undo:
+        yield Problem(
+            "info",
+            f"{_while_old(at)}, whose queries by {', '.join(columns)} read all of {table} without {change.name}."
+            f"{_where(at)} Drop it in {at.late}.",
+            None,
+        )
+
+
+def _replaced(change: DropIndex, made: CreateIndex, at: Situation) -> list[str]:
+    is_postgresql = at.target.dialect == "postgresql"
+    option = ", postgresql_concurrently=True" if is_postgresql else ""
+    drop = f"op.drop_index({recipes.quoted(change.name)}, table_name={recipes.quoted(made.table.table)}{option}"
+    lines = [recipes.create_index(made, concurrently=is_postgresql), f"{drop}{recipes.schema_of(made.table)})"]
+    return recipes.by_itself(*lines) if is_postgresql else lines
+
+
 def _truncate(change: Truncate, at: Situation) -> Problems:
     more = " and all that refer to it" if change.cascade else ""
-    level: Level = "error" if at.is_early else "warning"
+    level: Level = "error" if at.is_early or change.cascade else "warning"
     yield Problem(
         level,
         f"All rows of {change.table}{more} are lost for good, and for the old code too where it still serves."
@@ -171,7 +232,7 @@ def _add_required(change: AddColumn, at: Situation) -> Problems:
 
 def _added(change: AddColumn, at: Situation) -> str:
     column = change.column
-    made = f"sa.Column({recipes.quoted(column.name)}, sa.{recipes.sa_type(column.type_)}"
+    made = f"sa.Column({recipes.quoted(column.name)}, {recipes.type_code(column.type_, at)}"
     table = recipes.quoted(change.table.table)
     schema = recipes.schema_of(change.table)
     first = f'op.add_column({table}, {made}, nullable=False, server_default="..."){schema})'
@@ -196,6 +257,7 @@ def _set_not_null(change: SetNotNull, at: Situation) -> Problems:
         return
     known = at.schema.column(change.table, change.column)
     has_default = known is not None and known.default is not None and known.default.fills
+    has_default = has_default or any(_gives_default(act.change, change) for act in at.after)
     is_new = at.schema.is_new_column(change.table, change.column)
     if is_new and has_default:
         return
@@ -206,6 +268,13 @@ def _set_not_null(change: SetNotNull, at: Situation) -> Problems:
         f"{_where(at)} Set it in {at.late}, after the rows are filled.",
         recipes.in_phase(at, at.late, _not_null_lines(change, at)),
     )
+
+
+def _gives_default(change: Change, to: SetNotNull) -> bool:
+    """Return whether a change gives a default to the column that becomes NOT NULL."""
+    if not isinstance(change, SetDefault) or change.table.key != to.table.key:
+        return False
+    return change.column.casefold() == to.column.casefold() and change.default.fills
 
 
 def _drop_not_null(change: DropNotNull, at: Situation) -> Problems:
@@ -219,12 +288,18 @@ def _drop_not_null(change: DropNotNull, at: Situation) -> Problems:
 
 
 def _change_default(change: SetDefault, at: Situation) -> Problems:
-    if not at.is_early:
-        return
+    if at.is_early:
+        yield from _default_early(change, at)
+    elif at.phase in at.phases.names:
+        yield from _default_late(change, at)
+
+
+def _default_early(change: SetDefault, at: Situation) -> Problems:
     known = at.schema.column(change.table, change.column)
     name = f"{change.table}.{change.column}"
     if change.default.fills:
-        if known is not None and known.default is not None and known.default.fills and known.default != change.default:
+        old = known.default if known is not None and known.default is not None else change.old
+        if old is not None and old.fills and old != change.default:
             yield Problem(
                 "info",
                 f"The old code leaves {name} to the server, and gets the new default at once ({_while_old(at)}). Right "
@@ -244,25 +319,43 @@ def _change_default(change: SetDefault, at: Situation) -> Problems:
     )
 
 
+def _default_late(change: SetDefault, at: Situation) -> Problems:
+    """Look for a default that the new code waits for: SQLAlchemy leaves out of an INSERT what the server fills."""
+    known = at.schema.column(change.table, change.column)
+    is_mapped = at.has_model(change.table, change.column)
+    if not change.default.fills or is_mapped is False or known is None or not known.must_be_given:
+        return
+    default = recipes.alter(
+        change.table, change.column, f"server_default=sa.text({recipes.quoted(change.default.text)})"
+    )
+    yield Problem(
+        "warning",
+        f"{change.table}.{change.column} is NOT NULL and gets its default in {at.phase}, after the deploy: where the "
+        "new "
+        f"code leaves it to the server, its INSERTs fail until then.{_where(at)} Set it in {at.early}.",
+        recipes.in_phase(at, at.early, [default]),
+    )
+
+
 def _stricter(change: AddConstraint | CreateIndex, at: Situation) -> Problems:
     if not at.is_early or _is_about_new_columns(change, at):
         return
     if isinstance(change, CreateIndex) and not change.unique:
         return
     kind = "unique index" if isinstance(change, CreateIndex) else f"{change.kind} constraint"
-    if kind.startswith(("primary", "unknown")):
+    if kind.startswith("unknown"):
         return
-    what = "duplicates" if "unique" in kind else "rows that it refuses"
+    what = "duplicates" if "unique" in kind or "primary" in kind else "rows that it refuses"
     label = f"{kind} {change.name}".strip()
-    if isinstance(change, CreateIndex):
-        line = recipes.create_index(change, concurrently=change.concurrently)
+    if at.target.dialect == "postgresql":
+        lines = safe_lines(change, at)
     else:
-        line = recipes.constraint(change)
+        lines = [recipes.create_index(change) if isinstance(change, CreateIndex) else recipes.constraint(change)]
     yield Problem(
         "warning",
         f"The old code may write {what}, and then fails on the {label} of {change.table} ({_while_old(at)})."
         f"{_where(at)} Add it in {at.late}, or say why the old code keeps to it.",
-        recipes.assured("too-early", "the old code never writes such rows because ...", line),
+        recipes.assured("too-early", "the old code never writes such rows because ...", *lines),
     )
 
 
@@ -277,7 +370,8 @@ def _is_about_new_columns(change: AddConstraint | CreateIndex, at: Situation) ->
 
 
 def _create_table_late(change: CreateTable, at: Situation) -> Problems:
-    yield from _late(change.table, None, at)
+    if not change.is_private:
+        yield from _late(change.table, None, at)
 
 
 def _add_column_late(change: AddColumn, at: Situation) -> Problems:
@@ -310,7 +404,9 @@ def _makes(table: Name, column: str | None) -> str:
 
 def _enum_late(change: AddEnumValue, at: Situation) -> Problems:
     if not at.is_early and at.phase in at.phases.names:
-        sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS '{change.value}'"
+        sql = (
+            f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS {recipes.literal(change.value)}"
+        )
         yield Problem(
             "warning",
             f"'{change.value}' is added to {change.table} in {at.phase}, after the deploy: the new code may write it "
@@ -320,12 +416,31 @@ def _enum_late(change: AddEnumValue, at: Situation) -> Problems:
 
 
 def _rename_enum(change: RenameEnumValue, at: Situation) -> Problems:
-    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS '{change.new}'"
+    sql = f"ALTER TYPE {recipes.table_sql(at, change.table)} ADD VALUE IF NOT EXISTS {recipes.literal(change.new)}"
     yield Problem(
         "error",
         f"There is no moment to rename '{change.value}' of {change.table}: {_broken(at)}.{_where(at)} Add "
         f"'{change.new}', let the code read both, change the rows, and leave the old value.",
         recipes.in_phase(at, at.early, recipes.by_itself(recipes.execute(sql))),
+    )
+
+
+def _more_values(change: ChangeType | ChangeOfColumn, at: Situation) -> Problems:
+    """Look for values that an ENUM of MySQL gets after the deploy."""
+    known = at.schema.column(change.table, change.column)
+    old = (change.old if isinstance(change, ChangeType) else "") or (known.type_ if known is not None else "")
+    new = change.new if isinstance(change, ChangeType) else change.to.type_
+    (old_name, before), (new_name, after) = split_type(old), split_type(new)
+    more = [value for value in after if value not in before]
+    if at.is_early or at.phase not in at.phases.names or {old_name, new_name} != {"ENUM"} or not more:
+        return
+    option = f"type_={recipes.type_code(new, at)}, existing_type={recipes.type_code(old, at)}"
+    yield Problem(
+        "warning",
+        f"{', '.join(more)} of {change.table}.{change.column} is added in {at.phase}, after the deploy: the new code "
+        "may "
+        f"write it before.{_where(at)} Add it in {at.early}.",
+        recipes.in_phase(at, at.early, [recipes.alter(change.table, change.column, option)]),
     )
 
 
@@ -349,9 +464,43 @@ def _modify(change: ChangeOfColumn, at: Situation) -> Problems:
         yield from _set_not_null(SetNotNull(change.table, change.column, change.to.type_), at)
 
 
+# -- what is undone -------------------------------------------------------------------------------------
+
+
+def _undo_required(change: AddColumn, at: Situation) -> Problems:
+    if at.is_early or not change.column.must_be_given or change.column.is_key:
+        return
+    name = f"{change.table}.{change.column.name}"
+    made = (
+        f"sa.Column({recipes.quoted(change.column.name)}, {recipes.type_code(change.column.type_, at)}, nullable=True)"
+    )
+    add = f"op.add_column({recipes.quoted(change.table.table)}, {made}{recipes.schema_of(change.table)})"
+    yield Problem(
+        "error",
+        f"{at.phase} is undone while the new code serves, which does not give {name} a value: its INSERTs fail, and "
+        "rows that there are have none. Let it be NULL, or give it a server default.",
+        recipes.in_phase(at, at.phase, [add]),
+    )
+
+
+def _undo_drop(change: DropTable | DropColumn, at: Situation) -> Problems:
+    column = change.column if isinstance(change, DropColumn) else None
+    if at.is_early or not at.has_model(change.table, column):
+        return
+    name = str(change.table) if column is None else f"{change.table}.{column}"
+    yield Problem(
+        "error",
+        f"{at.phase} is undone while the new code serves, which has {name} in its models and fails without. Drop it in "
+        f"{at.early}, which is undone when the old code is back.",
+        f"@phased({recipes.quoted(at.early)})\ndef downgrade():\n    ...",
+    )
+
+
 CHECKS = (
     Check("drop-column", (DropColumn,), _drop_column, "new"),
     Check("drop-table", (DropTable,), _drop_table, "new"),
+    Check("drop-table", (DropView,), _drop_view, "new"),
+    Check("drop-index-first", (DropIndex,), _drop_index),
     Check("rename-column", (RenameColumn,), _rename_column, "new"),
     Check("rename-table", (RenameTable,), _rename_table, "new"),
     Check("truncate", (Truncate,), _truncate, "new"),
@@ -365,5 +514,16 @@ CHECKS = (
     Check("too-late", (CreateTable,), _create_table_late),
     Check("too-late", (AddColumn,), _add_column_late, "new"),
     Check("too-late", (AddEnumValue,), _enum_late),
+    Check("too-late", (ChangeType, ChangeOfColumn), _more_values, "new"),
     Check("rename-enum-value", (RenameEnumValue,), _rename_enum),
 )
+
+UNDO_CHECKS = (
+    Check("not-null-without-default", (AddColumn,), _undo_required, "new"),
+    Check("drop-table", (DropTable,), _undo_drop, "new"),
+    Check("drop-column", (DropColumn,), _undo_drop, "new"),
+    Check("truncate", (Truncate,), _truncate, "new"),
+    Check("drop-index-first", (DropIndex,), _drop_index, "new"),
+)
+"""What is looked at in a downgrade. The new code serves while the phases after the deploy are undone, the old while
+those before it are."""

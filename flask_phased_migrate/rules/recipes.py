@@ -5,8 +5,12 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from .changes import AddConstraint, CreateIndex, Name
+import sqlalchemy as sa
+from sqlalchemy.dialects import mysql, postgresql
+
+from .changes import AddConstraint, Column, CreateIndex, Name
 from .situation import Situation
+from .types import split_type
 
 
 def quoted(value: str) -> str:
@@ -22,11 +26,14 @@ def listed(values: Sequence[str]) -> str:
 def in_phase(at: Situation, phase: str, lines: Sequence[str], *, alone: bool = False) -> str:
     """Return the part of an upgrade that belongs to a phase; ``alone`` where it is all of a revision's that has no
     phases yet."""
+    function = "downgrade" if at.is_undo else "upgrade"
+    # What is undone is undone in the phase in which it was done.
+    phase = at.phase if at.is_undo else phase
     if phase == at.phases.names[0] or (alone and not at.is_phased):
-        head = [f"@phased({quoted(phase)})", "def upgrade():"]
+        head = [f"@phased({quoted(phase)})", f"def {function}():"]
     else:
         word = re.sub(r"[^0-9A-Za-z]+", "_", phase)
-        head = [f"@upgrade.phase({quoted(phase)})", f"def upgrade_{word}():"]
+        head = [f"@{function}.phase({quoted(phase)})", f"def {function}_{word}():"]
     return "\n".join([*head, *(f"    {line}" if line else "" for line in lines)])
 
 
@@ -68,16 +75,47 @@ def table_sql(at: Situation, table: Name) -> str:
     return ".".join(identifier(at, name) for name in names)
 
 
+def literal(text: str) -> str:
+    """Return a string as SQL has it."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def add_column(table: Name, column: Column, at: Situation) -> str:
+    """Return the operation that adds a column, without its constraints."""
+    words = [quoted(column.name), type_code(column.type_, at)]
+    if column.nullable is False:
+        words.append("nullable=False")
+    if column.default is not None and column.default.fills:
+        words.append(f"server_default=sa.text({quoted(column.default.text)})")
+    return f"op.add_column({quoted(table.table)}, sa.Column({', '.join(words)}){schema_of(table)})"
+
+
 def create_index(change: CreateIndex, *, concurrently: bool = False, name: str = "", unique: bool | None = None) -> str:
     """Return the operation that builds an index."""
-    words = [quoted(name or change.name or "ix_NAME"), quoted(change.table.table), listed(change.columns or ["..."])]
+    words = [quoted(name or change.name or _index_name(change)), quoted(change.table.table), _elements(change)]
     if change.unique if unique is None else unique:
         words.append("unique=True")
+    words += [f"{option}={code}" for option, code in change.options]
     if change.where:
         words.append(f"postgresql_where=sa.text({quoted(change.where)})")
     if concurrently:
         words.append("postgresql_concurrently=True")
     return f"op.create_index({', '.join(words)}{schema_of(change.table)})"
+
+
+def _index_name(change: CreateIndex) -> str:
+    return "_".join(["ix", change.table.table, *(change.columns or ("expression",))])
+
+
+def _elements(change: CreateIndex) -> str:
+    """Return the columns of an index as a list; what is more than a name, as text."""
+    elements = change.elements or change.columns
+    codes = [quoted(item) if _is_name(item, change) else f"sa.text({quoted(item)})" for item in elements]
+    return f"[{', '.join(codes or ['...'])}]"
+
+
+def _is_name(element: str, change: CreateIndex) -> bool:
+    return element in change.columns or re.fullmatch(r"\w+", element) is not None
 
 
 def foreign_key(change: AddConstraint, *, not_valid: bool) -> str:
@@ -86,6 +124,7 @@ def foreign_key(change: AddConstraint, *, not_valid: bool) -> str:
     words = [
         quoted(change.name or "fk_NAME"), quoted(change.table.table), quoted(referent.table),
         listed(change.columns), listed(change.referent_columns or ("id",)),
+        *(f"{option}={code}" for option, code in change.options),
     ]  # fmt: skip
     if not_valid:
         words.append("postgresql_not_valid=True")
@@ -128,13 +167,42 @@ def alter(table: Name, column: str, option: str) -> str:
 
 def existing_type(at: Situation, type_: str) -> str:
     """Return the argument with the type that MySQL wants to have repeated, "" elsewhere."""
-    return f", existing_type=sa.{sa_type(type_)}" if at.target.is_mysql else ""
+    return f", existing_type={type_code(type_, at)}" if at.target.is_mysql else ""
 
 
-def sa_type(type_: str) -> str:
-    """Return the type as SQLAlchemy has it, for code that is pasted; the engine's name in capitals."""
+def type_code(type_: str, at: Situation) -> str:
+    """Return a type as Python has it, for code that is pasted; "sa.String(...)" for one that is not known."""
     if not type_:
-        return "String(...)"
-    name, bracket, rest = type_.partition("(")
-    word = name.strip().split(" ")[0]
-    return f"{word}({rest}" if bracket and rest.endswith(")") else f"{word}()"
+        return "sa.String(...)"
+    name, arguments = split_type(type_)
+    if name.endswith("[]"):
+        return f"sa.ARRAY({type_code(type_[:-2], at)})"
+    given = ", ".join(arguments)
+    zone = "timezone=True" if name in _WITH_ZONE else ""
+    word = _IN_PYTHON.get(name, name)
+    if word in vars(sa):
+        return f"sa.{word}({zone or given})"
+    return _of_engine(word, given, at)
+
+
+_WITH_ZONE = ("TIMESTAMPTZ", "TIME WITH TIME ZONE")
+_IN_PYTHON = {
+    "TIMESTAMPTZ": "TIMESTAMP",
+    "TIME WITH TIME ZONE": "TIME",
+    "DOUBLE PRECISION": "DOUBLE_PRECISION",
+    "ENUM": "Enum",
+    "UUID": "Uuid",
+}
+
+
+def _of_engine(name: str, given: str, at: Situation) -> str:
+    """Return a type that only one engine has, or the database itself: a named type of PostgreSQL."""
+    engine = "mysql" if at.target.is_mysql else at.target.dialect
+    word, _, more = name.partition(" ")
+    types = {"mysql": mysql, "postgresql": postgresql}.get(engine)
+    if types is not None and word in vars(types) and more in ("", "UNSIGNED"):
+        options = ", ".join(filter(None, [given, "unsigned=True" if more else ""]))
+        return f"sa.dialects.{engine}.{word}({options})"
+    if engine == "postgresql":
+        return f"sa.dialects.postgresql.ENUM(name={quoted(name.casefold())}, create_type=False)"
+    return "sa.String(...)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from copy import copy
 from dataclasses import dataclass, field, replace
 
 from .changes import (
@@ -14,11 +15,13 @@ from .changes import (
     Column,
     CreateIndex,
     CreateTable,
+    CreateView,
     DropColumn,
     DropConstraint,
     DropIndex,
     DropNotNull,
     DropTable,
+    DropView,
     Name,
     RenameColumn,
     RenameTable,
@@ -32,12 +35,14 @@ ColumnKey = tuple[str, str]
 
 @dataclass(frozen=True)
 class Facts:
-    """What a database says: its columns by (table, column), how many rows its tables have, and which columns a
-    validated CHECK keeps from being NULL. All names in lower case."""
+    """What a database says: its columns by (table, column), how many rows its tables have, which columns a validated
+    CHECK keeps from being NULL, and the columns of its indexes by (table, index). All names in lower case; a table's
+    is the key of its :class:`.changes.Name`."""
 
     columns: Mapping[ColumnKey, Column] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     never_null: frozenset[ColumnKey] = frozenset()
+    indexes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
 
 
 class Schema:
@@ -47,12 +52,20 @@ class Schema:
         self.facts = facts or Facts()
         self.columns: dict[ColumnKey, Column] = dict(self.facts.columns)
         self.never_null: set[ColumnKey] = set(self.facts.never_null)
-        self.indexes: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self.indexes: dict[tuple[str, str], tuple[str, ...]] = dict(self.facts.indexes)
         self.primary_keys: dict[str, tuple[str, ...]] = {}
         self.new_tables: set[str] = set()
         self.new_columns: set[ColumnKey] = set()
         self.relaxed: set[ColumnKey] = set()
         self._checks: dict[tuple[str, str], ColumnKey] = {}
+
+    def copy(self) -> Schema:
+        """Return the same, to be changed by itself."""
+        other = copy(self)
+        for name, value in vars(self).items():
+            if isinstance(value, (dict, set)):
+                setattr(other, name, copy(value))
+        return other
 
     def forget_new(self) -> None:
         """Take everything for old from now on: what comes next is run at another time."""
@@ -78,14 +91,28 @@ class Schema:
     def is_indexed(self, table: Name, columns: Collection[str]) -> bool:
         """Return whether an index is known that begins with these columns, in any order."""
         wanted = {name.casefold() for name in columns}
-        found = [names for key, names in self.indexes.values() if key == table.key]
+        found = [names for (key, _), names in self.indexes.items() if key == table.key]
         found += [names for key, names in self.primary_keys.items() if key == table.key]
         return any({name.casefold() for name in names[: len(wanted)]} == wanted for names in found)
 
-    def table_of_index(self, name: str) -> str | None:
-        """Return in lower case the table of an index that is known, None otherwise."""
-        found = self.indexes.get(name.casefold())
-        return found[0] if found else None
+    def index(self, change: DropIndex) -> tuple[str, tuple[str, ...]] | None:
+        """Return the table, by its key, and the columns of an index that is dropped, None where it is not known."""
+        name = change.name.casefold()
+        if change.table.table:
+            own = self.indexes.get((change.table.key, name))
+            return None if own is None else (change.table.key, own)
+        schema = change.table.key.rpartition(".")[0]
+        for (table, other), columns in self.indexes.items():
+            if other == name and table.rpartition(".")[0] == schema:
+                return table, columns
+        return None
+
+    def serves(self, table: str, columns: Collection[str], *, besides: str) -> bool:
+        """Return whether another index than ``besides`` begins with these columns, in this order."""
+        wanted = tuple(name.casefold() for name in columns)
+        found = [names for (key, name), names in self.indexes.items() if key == table and name != besides.casefold()]
+        found += [names for key, names in self.primary_keys.items() if key == table]
+        return any(tuple(name.casefold() for name in names[: len(wanted)]) == wanted for names in found)
 
     def apply(self, change: Change) -> None:
         """Take over what a change does."""
@@ -103,10 +130,15 @@ class Schema:
             self._forget_column((table, change.column.casefold()))
         elif isinstance(change, RenameColumn):
             self._rename_column(table, change)
+        elif isinstance(change, CreateView):
+            self.new_tables.add(table)
+        elif isinstance(change, DropView):
+            self.new_tables.discard(table)
         elif isinstance(change, CreateIndex):
-            self.indexes[change.name.casefold() or f"{table}.{','.join(change.columns)}"] = (table, change.columns)
+            self.indexes[(table, change.name.casefold() or ",".join(change.columns))] = change.columns
         elif isinstance(change, DropIndex):
-            self.indexes.pop(change.name.casefold(), None)
+            known = self.index(change)
+            self.indexes.pop((known[0] if known is not None else table, change.name.casefold()), None)
         elif isinstance(change, (SetNotNull, DropNotNull, SetDefault, ChangeType, ChangeOfColumn)):
             self._alter(change)
         elif isinstance(change, (AddConstraint, ValidateConstraint, DropConstraint)):
@@ -130,7 +162,7 @@ class Schema:
         self.primary_keys.pop(table, None)
         for key in [key for key in self.columns if key[0] == table]:
             self._forget_column(key)
-        self.indexes = {name: found for name, found in self.indexes.items() if found[0] != table}
+        self.indexes = {key: columns for key, columns in self.indexes.items() if key[0] != table}
 
     def _forget_column(self, key: ColumnKey) -> None:
         self.columns.pop(key, None)
@@ -145,7 +177,7 @@ class Schema:
                 known.discard(key)
                 known.add((new, key[1]))
         self.indexes = {
-            name: (new if table == old else table, columns) for name, (table, columns) in self.indexes.items()
+            (new if table == old else table, name): columns for (table, name), columns in self.indexes.items()
         }
         if old in self.primary_keys:
             self.primary_keys[new] = self.primary_keys.pop(old)
@@ -184,7 +216,7 @@ class Schema:
         table = change.table.key
         if isinstance(change, AddConstraint):
             if change.kind == "unique":
-                self.indexes[change.name.casefold() or f"{table}.{','.join(change.columns)}"] = (table, change.columns)
+                self.indexes[(table, change.name.casefold() or ",".join(change.columns))] = change.columns
             elif change.kind == "primary key" and change.columns:
                 self.primary_keys[table] = change.columns
             column = never_null_column(change.text) if change.kind == "check" else None
@@ -197,7 +229,7 @@ class Schema:
             if known is not None:
                 self.never_null.add(known)
         else:
-            self.indexes.pop(change.name.casefold(), None)
+            self.indexes.pop((table, change.name.casefold()), None)
             dropped = self._checks.pop((table, change.name.casefold()), None)
             if dropped is not None:
                 self.never_null.discard(dropped)

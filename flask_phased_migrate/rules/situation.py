@@ -20,11 +20,13 @@ _ASSUMED = {"postgresql": (13, 0), "mysql": (8, 0, 36), "mariadb": (10, 6), "sql
 @dataclass(frozen=True)
 class Target:
     """The engine that the SQL is for. ``dialect`` is postgresql, mysql, mariadb, sqlite or another's name; without
-    a ``version`` the oldest is assumed that is still looked after. ``source`` says who told the version."""
+    a ``version`` the oldest is assumed that is still looked after. ``source`` says who told the version, ``driver`` by
+    which the application speaks to it, "" where that is not known."""
 
     dialect: str
     version: tuple[int, ...] | None = None
     source: str = ""
+    driver: str = ""
 
     def at_least(self, *version: int) -> bool:
         """Return whether the server is of this version or later."""
@@ -50,6 +52,7 @@ class Act:
     autocommit: bool = False
     in_batch: bool = False
     clauses: Clauses = field(default_factory=Clauses)
+    is_conditional: bool = False
 
 
 @dataclass(frozen=True)
@@ -91,7 +94,8 @@ class Situation:
     """Where a change stands.
 
     ``acts`` is all that its step does, and ``place`` where in it the change is. ``models`` are the columns by table
-    that the new code has, in lower case, None where they are not known.
+    that the new code has, in lower case, None where they are not known. ``is_undo`` where it is part of a downgrade;
+    ``given_up`` are then the tables, by key, that nobody uses any more.
     """
 
     target: Target
@@ -103,6 +107,8 @@ class Situation:
     is_phased: bool = True
     models: Mapping[str, frozenset[str]] | None = None
     small_rows: int = 0
+    is_undo: bool = False
+    given_up: frozenset[str] = frozenset()
 
     @property
     def act(self) -> Act:
@@ -136,7 +142,7 @@ class Situation:
 
     def is_new(self, table: Name) -> bool:
         """Return whether the same plan makes the table: nobody uses it."""
-        return self.schema.is_new_table(table)
+        return table.key in self.given_up or self.schema.is_new_table(table)
 
     def is_idle(self, table: Name) -> bool:
         """Return whether a lock on the table is of no account: it is new, or has few rows."""

@@ -30,9 +30,16 @@ def split_type(text: str) -> tuple[str, tuple[str, ...]]:
     inside, _, behind = tail.rpartition(")")
     name = " ".join(f"{head} {behind}".split()).upper()
     arguments = tuple(part.strip() for part in inside.split(",")) if bracket else ()
-    name = _ALIASES.get(name, name)
+    whole = name.removesuffix(" UNSIGNED")
+    name = _ALIASES.get(whole, whole) + name[len(whole) :]
     # The width that MySQL shows a number with is no part of it.
     return name, () if name.removesuffix(" UNSIGNED") in _WHOLE else arguments
+
+
+def upper_type(text: str) -> str:
+    """Return a type in capitals, the values of an ENUM as they are."""
+    parts = text.split("'")
+    return "'".join(part.upper() if number % 2 == 0 else part for number, part in enumerate(parts))
 
 
 def is_same_type(old: str, new: str) -> bool:
@@ -71,6 +78,16 @@ def _cost_of_arguments(name: str, before: tuple[str, ...], after: tuple[str, ...
     return "rewrite"
 
 
+def _on_mysql(text: str, is_mariadb: bool) -> tuple[str, tuple[str, ...]]:
+    """Return a type as MySQL keeps it: BOOL is a TINYINT; on MariaDB, JSON is a LONGTEXT; FLOAT has four bytes."""
+    name, arguments = split_type(text)
+    if text.upper().startswith("FLOAT"):
+        return "FLOAT", arguments
+    return {"BOOLEAN": ("TINYINT", ()), "JSON": ("LONGTEXT", ()) if is_mariadb else (name, arguments)}.get(
+        name, (name, arguments)
+    )
+
+
 def cost_on_mysql(old: str, new: str, *, is_mariadb: bool) -> Cost:
     """Return what ``MODIFY COLUMN`` costs on MariaDB and MySQL.
 
@@ -79,9 +96,12 @@ def cost_on_mysql(old: str, new: str, *, is_mariadb: bool) -> Cost:
     """
     if not old or not new:
         return "unknown"
-    (old_name, before), (new_name, after) = split_type(old), split_type(new)
+    (old_name, before), (new_name, after) = _on_mysql(old, is_mariadb), _on_mysql(new, is_mariadb)
     if old_name != new_name:
-        return "rewrite"
+        # A character set or collation that only one of them names may be the one that the table has.
+        return (
+            "unknown" if old_name.split(" ")[0] == new_name.split(" ")[0] and "UNSIGNED" not in old + new else "rewrite"
+        )
     if before == after:
         return "none"
     if old_name == "ENUM":

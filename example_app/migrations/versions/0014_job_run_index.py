@@ -21,8 +21,10 @@ phase = "after-deploy"
 
 
 def upgrade():
-    op.create_index("ix_job_run_ran_at", "job_run", ["ran_at"])
+    with op.get_context().autocommit_block():
+        op.create_index("ix_job_run_ran_at", "job_run", ["ran_at"], postgresql_concurrently=True)
 
 
 def downgrade():
-    op.drop_index("ix_job_run_ran_at", "job_run")
+    with op.get_context().autocommit_block():
+        op.drop_index("ix_job_run_ran_at", "job_run", postgresql_concurrently=True)
