@@ -19,6 +19,7 @@ from typing import Any, Literal
 
 import alembic.context
 import alembic.op
+import sqlalchemy as sa
 from alembic.config import Config
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.ops import AddColumnOp, CreateIndexOp, CreateTableOp, DropIndexOp, ExecuteSQLOp
@@ -42,7 +43,7 @@ from .reading import read_construct, read_new_table, read_operation
 
 _WORKS_ITSELF = "it works with the database itself"
 _IN_PLACE = (AddColumnOp, CreateIndexOp, DropIndexOp)
-"""Operations for which SQLite does not copy the table."""
+"""Operations for which SQLite mostly does not copy the table."""
 
 
 class DatabaseWanted(MigrateError):
@@ -502,7 +503,7 @@ class _Recorder(BodyRunner):
         vars(batch).update(invoke=invoke, get_bind=self.read_bind, get_context=self.read_context)
         with self._notes.batch():
             yield batch
-        in_place = all(isinstance(operation, _IN_PLACE) for operation in done)
+        in_place = all(map(_is_in_place, done))
         copies = recreate == "always" or (recreate == "auto" and self._copies_tables and not in_place)
         if copies and (done or recreate == "always"):
             self._notes.see("copy", (table_name, schema))
@@ -520,6 +521,15 @@ class _Recorder(BodyRunner):
     def read_context(self) -> Any:
         """Return the context on paper."""
         return self._paper
+
+
+def _is_in_place(operation: MigrateOperation) -> bool:
+    """Return whether SQLite does not copy the table for it, as Alembic's ``requires_recreate_in_batch`` has it."""
+    default = operation.column.server_default if isinstance(operation, AddColumnOp) else None
+    if isinstance(default, sa.Computed):
+        return not default.persisted
+    expression = isinstance(default, sa.DefaultClause) and isinstance(default.arg, sa.ClauseElement)
+    return isinstance(operation, _IN_PLACE) and not expression
 
 
 class _BatchTable:
