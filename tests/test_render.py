@@ -518,7 +518,7 @@ def long_graph(count: int, merge_every: int = 0) -> Graph:
 @pytest.mark.parametrize("format_", FORMATS)
 def test_five_thousand_revisions_take_about_a_second(format_, merge_every):
     graph = long_graph(5000, merge_every)
-    began = time.perf_counter()
+    began = time.process_time()
     output = render_graph(graph, format_, {"4999": "pending"})
-    assert time.perf_counter() - began < 3
+    assert time.process_time() - began < 3
     assert len(output.splitlines()) >= 5000
