@@ -216,7 +216,7 @@ def make_old(change: Change, url: str) -> sa.MetaData:
 
 
 NO_SAFE_WAY = {
-    "postgresql": {"change-type"},
+    "postgresql": {"change-type", "self-numbering-column", "stored-column"},
     "mysql": {"change-type", "foreign-key", "check-constraint"},
     "sqlite": set[str](),
 }

@@ -43,15 +43,19 @@ def add_column(work: Work, operation: ops.AddColumnOp) -> None:
     ):
         _add_computed(work, table, column, back)
     elif plain:
-        stored = column.identity is not None or (column.computed is not None and column.computed.persisted)
-        warning = [rewrite_remark(table)] if stored and work.engine.name == "postgresql" else []
-        work.pieces.add(Before.COLUMNS, [*warning, *column_added(work, table, column)], back)
+        work.pieces.add(Before.COLUMNS, [*_warning(work, table, column), *column_added(work, table, column)], back)
     else:
         value = default_literal(column, work.facts)
         if value is not None and not _forbids_default(work, column):
             _add_with_default(work, table, column, value, back)
         else:
             _add_and_fill(work, table, column, value, back)
+
+
+def _warning(work: Work, table: Name, column: sa.Column[Any]) -> list[Remark]:
+    """Return what is said before a column whose values PostgreSQL makes as it adds it, [] for another."""
+    stored = column.identity is not None or (column.computed is not None and column.computed.persisted)
+    return [rewrite_remark(table)] if stored and work.engine.name == "postgresql" else []
 
 
 def _add_check(work: Work, table: Name, column: sa.Column[Any]) -> None:
@@ -120,7 +124,7 @@ def drop_column(work: Work, operation: ops.DropColumnOp) -> None:
     if not optional:
         _make_optional(work, table, column)
     back = column_added(work, table, column, nullable=True) if not optional else column_added(work, table, column)
-    work.pieces.add(After.DROP_COLUMNS, work.engine.alter(operation), back)
+    work.pieces.add(After.DROP_COLUMNS, work.engine.alter(operation), [*_warning(work, table, column), *back])
 
 
 def _make_optional(work: Work, table: Name, column: sa.Column[Any]) -> None:
