@@ -11,7 +11,7 @@ import pytest
 from admin_pages import DOWN, FakeSource, Page, get_page, make_app, small_source, two_binds
 from flask import Flask, redirect
 
-from flask_phased_migrate import admin
+from flask_phased_migrate import admin, errors
 from flask_phased_migrate.admin.blueprint import HEADERS, PAGES
 from flask_phased_migrate.contrib.flask_admin import MigrationsMenuLink, MigrationsView
 
@@ -56,6 +56,17 @@ def test_the_view_is_a_503_without_its_database() -> None:
     app = with_flask_admin("public-read", small_source(histories=DOWN))
 
     assert app.test_client().get("/admin/migrations_view/").status_code == 503
+
+
+def test_what_the_view_is_asked_wrongly_and_cannot_read_is_said() -> None:
+    asked = with_flask_admin("public-read").test_client().get("/admin/migrations_view/?bind=%3Cb%3E")
+    unread = with_flask_admin("public-read", FakeSource(problem=errors.MigrateError("/srv/shop is gone")))
+    failed = unread.test_client().get("/admin/migrations_view/")
+
+    assert (asked.status_code, failed.status_code) == (400, 500)
+    assert "There is no bind &#39;&lt;b&gt;&#39;." in asked.text
+    assert "The application&#39;s log says why." in failed.text
+    assert "/srv" not in failed.text
 
 
 def menu_of(app: Flask) -> set[str | None]:

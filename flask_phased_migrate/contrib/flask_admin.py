@@ -8,13 +8,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from flask import current_app, make_response, redirect, url_for
+from flask import abort, current_app, make_response, redirect, url_for
 from flask_admin import BaseView, expose
 from flask_admin.menu import MenuLink
 from werkzeug.wrappers import Response
 
 from ..admin.answers import TEMPLATES
 from ..admin.blueprint import NAME, AdminPages
+from ..admin.parameters import PageError
+from ..errors import MigrateError
 
 
 def _pages() -> AdminPages | None:
@@ -55,7 +57,13 @@ class MigrationsView(BaseView):  # type: ignore[misc]
         """Return the overview of the chosen bind."""
         pages = _pages()
         assert pages is not None
-        page, layout, unreachable = pages.views.overview()
+        try:
+            page, layout, unreachable = pages.views.overview()
+        except PageError as error:
+            abort(error.status, str(error))
+        except MigrateError as error:
+            current_app.logger.error("The migration pages cannot be shown.", exc_info=error)
+            abort(500, "The revisions cannot be read. The application's log says why.")
         layout = replace(layout, root=f"{NAME}.")
         phrases = {"phrase": layout.language.phrase, "phrases": layout.language.phrases}
         html = self.render(f"{TEMPLATES}/embedded.html", page=page, admin=layout, unreachable=unreachable, **phrases)
