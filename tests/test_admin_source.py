@@ -466,6 +466,7 @@ def test_a_body_that_needs_a_connection_says_why_there_is_no_sql(
     [
         ("def upgrade():\n    raise RuntimeError('<b>no</b>')\n", "RuntimeError: <b>no</b>"),
         ("import sys\ndef upgrade():\n    sys.exit(3)\n", "SystemExit: 3"),
+        ("def upgrade():\n    raise KeyboardInterrupt\n", "KeyboardInterrupt"),
         ("@phased\ndef upgrade():\n    pass\n", "upgrade"),
     ],
 )
@@ -607,6 +608,89 @@ def test_no_page_shows_a_secret_or_a_bound_parameter(project: Callable[..., Site
     assert [path for path, text in shown.items() if "hunter2" in text] == []
     assert "boom" in shown["journal/1"]
     assert "[parameters: ***]" in shown["journal/1"]
+
+
+def test_an_error_of_another_version_shows_no_row_and_no_place_on_the_machine(
+    project: Callable[..., Site], sqlite_url: str
+) -> None:
+    site = project(sqlite_url, config=ADMIN)
+    site.revision("1", None, BODY)
+    error = "DETAIL:  Key (email)=(ann) already exists.\nDETAIL:  Failing row contains (1, ann)."
+    files = (
+        "/home/ann/.venv/lib/site-packages/sqlalchemy/engine.py",
+        "C:\\ann\\shop\\app.py",
+        f"{site.migrations}/env.py",
+    )
+    frames = "\n".join(f'  File "{file}", line 3' for file in files)
+    with site.app() as app:
+        migrate_of(app).upgrade()
+        with connect(site.url) as connection:
+            connection.execute(
+                sa.text("UPDATE alembic_version_journal SET status = 'failed', error = :error, traceback = :frames"),
+                {"error": error, "frames": frames},
+            )
+        answer = get(app, "journal/1.json")["execution"]
+    assert answer["error"] == "DETAIL:  Key (email)=(***) already exists.\nDETAIL:  Failing row contains (***)."
+    shown = ("sqlalchemy/engine.py", "shop\\app.py", "env.py")
+    assert answer["traceback"] == "\n".join(f'  File "{file}", line 3' for file in shown)
+
+
+# -- what cannot be read ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("lost", ["", "env.py"])
+def test_a_folder_that_is_gone_is_an_error_of_ours(project: Callable[..., Site], sqlite_url: str, lost: str) -> None:
+    site = project(sqlite_url, config=ADMIN)
+    (site.migrations).rename(site.migrations.with_name("elsewhere"))
+    if lost:
+        site.migrations.mkdir()
+    with site.app() as app:
+        answer, health = get(app, "index.json", 500), get(app, "health.json", 503)
+    assert answer["error"]["message"] == "The revisions cannot be read. The application's log says why."
+    assert health["status"] == "unknown"
+
+
+@pytest.mark.parametrize(
+    ("statement", "paths"),
+    [
+        ("UPDATE alembic_version_journal SET started_at = 'rubbish'", ("index.json", "journal.json", "journal/1.json")),
+        ("UPDATE alembic_version SET version_num = ''", ("index.json", "revisions.json", "graph.json", "heads.json")),
+    ],
+)
+def test_a_value_that_no_table_of_ours_has_is_unknown_and_no_failure(
+    project: Callable[..., Site], sqlite_url: str, statement: str, paths: tuple[str, ...]
+) -> None:
+    site = project(sqlite_url, config=ADMIN)
+    site.revision("1", None, BODY)
+    with site.app() as app:
+        migrate_of(app).upgrade()
+        with connect(site.url) as connection:
+            connection.execute(sa.text(statement))
+        assert [app.test_client().get(f"/migrations/{path}").status_code for path in paths] == [503] * len(paths)
+
+
+@pytest.mark.parametrize("number", [2**31, 2**63, 10**20])
+def test_a_number_that_no_journal_reaches_is_not_found(
+    project: Callable[..., Site], database_url: str, number: int
+) -> None:
+    site = project(database_url, config=ADMIN)
+    site.revision("1", None, BODY)
+    with site.app() as app:
+        migrate_of(app).upgrade()
+        answer = get(app, f"journal/{number}.json", 404)
+    assert answer["error"]["message"] == f"The journal of default has no execution {number}."
+
+
+@pytest.mark.parametrize("name", ["phase", "revision", "run"])
+def test_a_name_that_no_column_can_hold_finds_nothing(
+    project: Callable[..., Site], database_url: str, name: str
+) -> None:
+    site = project(database_url, config=ADMIN)
+    site.revision("1", None, BODY)
+    with site.app() as app:
+        migrate_of(app).upgrade()
+        answer = get(app, f"journal.json?{name}=a%00")
+    assert answer["items"] == []
 
 
 # -- queries ----------------------------------------------------------------------------------------

@@ -42,6 +42,11 @@ def read_choice(name: str, choices: Collection[str], default: str | None = None)
     return value
 
 
+def read_text(name: str) -> str | None:
+    """Return a parameter as the journal would have it: NUL, which no column can hold, is spelled out there too."""
+    return request.args.get(name, "").replace("\0", "\\x00") or None
+
+
 def read_bind(binds: tuple[str, ...]) -> str:
     """Return the chosen bind, the main one without a choice.
 

@@ -30,6 +30,7 @@ from .health import measure_health
 from .listing import NoSuchPage, NotListed, choices, list_revisions
 from .overview import RUNS_SHOWN, Overview, bind_option, show_overview
 from .parameters import (
+    LARGEST_NUMBER,
     SIZES,
     PageError,
     read_bind,
@@ -38,6 +39,7 @@ from .parameters import (
     read_number,
     read_page,
     read_size,
+    read_text,
 )
 from .planned import next_phase, show_plan
 from .source import Choice, Examination, Reader, Source, Wanted
@@ -214,6 +216,8 @@ class Views:
         """Answer with one execution of the journal of the chosen bind."""
         files, bind = self._files_and_bind()
         option = bind_option(files, bind)
+        if number > LARGEST_NUMBER:
+            raise _no_execution(bind, number)
         layout = self._layout(files, bind)
 
         def build(reader: Reader | None) -> Any:
@@ -221,7 +225,7 @@ class Views:
 
         page, unreachable = self._ask(bind, build)
         if page is None and not unreachable:
-            raise PageError(404, text("The journal of %(bind)s has no execution %(number)s.", bind=bind, number=number))
+            raise _no_execution(bind, number)
         if page is None:
             return self.answers.page("execution", layout, None, {"bind": bind, "execution": None, "items": []},
                                      unreachable=unreachable)  # fmt: skip
@@ -305,9 +309,9 @@ def _read_executions_wanted(size: int) -> Choice:
         read_number("after"),
         status=read_choice("status", STATUSES),
         operation=read_choice("operation", OPERATIONS),
-        phase=request.args.get("phase") or None,
-        revision=request.args.get("revision") or None,
-        run_id=request.args.get("run") or None,
+        phase=read_text("phase"),
+        revision=read_text("revision"),
+        run_id=read_text("run"),
     )
     if wanted.before is not None and wanted.after is not None:
         raise PageError(400, text("Give 'before' or 'after', not both."))
@@ -337,6 +341,10 @@ def _one(state: BindState, name: str) -> str:
     if len(found) != 1:
         raise _not_found(name, found, () if state.history is not None else (state.bind,))
     return found[0]
+
+
+def _no_execution(bind: str, number: int) -> PageError:
+    return PageError(404, text("The journal of %(bind)s has no execution %(number)s.", bind=bind, number=number))
 
 
 def _no_such_page(error: NoSuchPage) -> PageError:

@@ -69,11 +69,25 @@ class AdminSource:
             if loaded is None or now - loaded.checked_at >= CHECK_INTERVAL_S:
                 stamp = None if loaded is None else take_stamp(loaded.files.project)
                 if loaded is None or stamp != loaded.stamp:
-                    files = self._load()
+                    files = self._load_or_refuse()
                     loaded = Loaded(files, take_stamp(files.project), now)
                 self._loaded = Loaded(loaded.files, loaded.stamp, now)
             assert self._loaded is not None
             return self._loaded.files
+
+    def _load_or_refuse(self) -> Files:
+        """Return the revision files.
+
+        :raises MigrateError: for a folder that is not there, too, where Alembic has an error of its own.
+        """
+        from alembic.util import CommandError
+
+        from ..errors import MigrateError
+
+        try:
+            return self._load()
+        except CommandError as error:
+            raise MigrateError(str(error)) from error
 
     def _load(self) -> Files:
         """Return the revision files as they are now. The one place where they are read."""
@@ -160,9 +174,9 @@ class AdminSource:
 
     def redact(self, text: str) -> str:
         """Return an error's words without these, and without bound parameters and whatever is called a secret."""
-        from ..admin.redaction import without_values
+        from ..admin.redaction import without_places, without_values
 
-        return without_values(self.mask(text))
+        return without_places(without_values(self.mask(text)))
 
     def _secrets(self) -> tuple[str, ...]:
         from ..recorder import url_secrets
@@ -220,15 +234,21 @@ class TableReader:
 
     def read_history(self) -> History:
         """Return what the version table, the ledger and the journal say of the steps."""
+        from ..errors import DatabaseUnreachable
         from ..recorder import read_history
 
-        return read_history(self._connection, self._bind, self._tables)
+        with self._sound_values():
+            history = read_history(self._connection, self._bind, self._tables)
+        if not all(history.heads):
+            raise DatabaseUnreachable(f"The version table of bind {self._bind} has a row without an id. Delete it.")
+        return history
 
     def read_finished(self, revisions: Collection[str]) -> Mapping[tuple[str, str], datetime]:
         """Return when the steps of ``revisions`` were last done."""
         from ..recorder import read_finished
 
-        return read_finished(self._connection, self._tables, revisions)
+        with self._sound_values():
+            return read_finished(self._connection, self._tables, revisions)
 
     def read_executions(self, choice: Choice) -> tuple[Execution, ...]:
         """Return rows of the journal, newest first."""
@@ -237,4 +257,18 @@ class TableReader:
         values: dict[str, Any] = asdict(choice)
         options = {name: values.pop(name) for name in ("limit", "before", "after", "id_")}
         equal = {name: value for name, value in values.items() if value is not None}
-        return read_journal(self._connection, self._tables, equal=equal, **options)
+        with self._sound_values():
+            return read_journal(self._connection, self._tables, equal=equal, **options)
+
+    @contextmanager
+    def _sound_values(self) -> Iterator[None]:
+        """Turn a value that is not of its column's type, which SQLite lets anybody store, into the error of reading.
+
+        :raises DatabaseUnreachable: for such a value.
+        """
+        from ..errors import DatabaseUnreachable
+
+        try:
+            yield
+        except ValueError as error:
+            raise DatabaseUnreachable(f"The tables of bind {self._bind} cannot be read: {error}") from error

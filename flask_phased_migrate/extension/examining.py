@@ -53,6 +53,7 @@ def within(function: Callable[[], T], limit_s: float = LIMIT_S, wait_s: float = 
     It runs in a thread of its own, which is left to itself when the time is up: a body may do anything.
 
     :raises LockHeld: if it takes longer, or others were at it.
+    :raises Refused: if it raises what ends a process, such as KeyboardInterrupt.
     """
     answers: list[T] = []
     errors: list[BaseException] = []
@@ -67,6 +68,9 @@ def within(function: Callable[[], T], limit_s: float = LIMIT_S, wait_s: float = 
     thread = threading.Thread(target=contextvars.copy_context().run, args=(call,), daemon=True, name="migrate-admin")
     thread.start()
     thread.join(limit_s + wait_s)
+    if errors and not isinstance(errors[0], Exception):
+        # An interruption that a body raises is not one of the server that shows the page.
+        raise Refused(f"The revision's code raised {type(errors[0]).__name__}.") from errors[0]
     if errors:
         raise errors[0]
     if not answers:
