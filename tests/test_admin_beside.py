@@ -46,6 +46,15 @@ def test_the_view_shows_the_overview_in_the_layout_of_flask_admin() -> None:
     assert {"href": "/migrations/static/admin.css", "rel": "stylesheet"} in page.all("link")
 
 
+def test_the_view_has_the_script_and_what_it_needs() -> None:
+    page = get_page(with_flask_admin("public-read").test_client(), "/admin/migrations_view/")
+
+    assert {"src": "/migrations/static/admin.js", "defer": None} in page.all("script")
+    (ours,) = [part for part in page.all("div") if part.get("class") == "migrate-admin"]
+    assert (ours["data-word-copy"], ours["data-word-copied"]) == ("Copy", "Copied")
+    assert [part["data-live"] for part in page.all("div") if "data-live" in part] == ["messages", "page"]
+
+
 def test_the_view_is_about_the_chosen_bind() -> None:
     page = get_page(with_flask_admin("public-read").test_client(), "/admin/migrations_view/?bind=reports")
 
