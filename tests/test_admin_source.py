@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from support import Site, connect, query, table_names
 
 from flask_phased_migrate import errors
+from flask_phased_migrate.admin.redaction import without_values
 from flask_phased_migrate.extension import admin_source, examining
 
 ADMIN = {"MIGRATE_ADMIN_ENABLED": True, "MIGRATE_ADMIN_ACCESS": "public-read"}
@@ -633,6 +634,17 @@ def test_an_error_of_another_version_shows_no_row_and_no_place_on_the_machine(
     assert answer["error"] == "DETAIL:  Key (email)=(***) already exists.\nDETAIL:  Failing row contains (***)."
     shown = ("sqlalchemy/engine.py", "shop\\app.py", "env.py")
     assert answer["traceback"] == "\n".join(f'  File "{file}", line 3' for file in shown)
+
+
+def test_a_bound_parameter_of_several_lines_is_hidden_whole() -> None:
+    rest = "\n(Background on this error)"
+    texts = ["[parameters: ('a\nb', [1])]" + rest, "[parameters: ('a',)]" + rest, "[parameters: ('a\nb"]
+
+    assert [without_values(text) for text in texts] == [
+        "[parameters: ***]" + rest,
+        "[parameters: ***]" + rest,
+        "[parameters: ***]",
+    ]
 
 
 # -- what cannot be read ----------------------------------------------------------------------------

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-_PARAMETERS = re.compile(r"\[parameters: [^\n]*")
+# A value whose repr has several lines goes on until a line that ends the list; a list that was cut, to the end.
+_PARAMETERS = re.compile(r"\[parameters: .*?(?:\][ \t]*(?=\n|\Z)|\Z)", re.DOTALL)
 _NAMED = re.compile(
     r"""\b([\w-]*(?:secret|token|passw(?:or)?d|pwd|api[_-]?key)[\w-]*['"]?\s*[=:]\s*|\bkey=)"""
     r"""('[^'\n]*'?|"[^"\n]*"?|[^\s&'",;)\]]+)""",
