@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import alembic
 import flask_migrate
 import pytest
 import sqlalchemy as sa
@@ -19,6 +20,9 @@ from flask_phased_migrate.authoring import Answers, Question
 from flask_phased_migrate.cli.authoring import ask
 
 Column, Integer, String = sa.Column, sa.Integer, sa.String
+
+COMPARES_CHECKS = tuple(map(int, alembic.__version__.split(".")[:3])) >= (1, 19, 2)
+"""Whether Alembic has a plugin that compares checks by their names: before, it finds no new check of a known table."""
 
 
 @pytest.fixture(autouse=True)
@@ -89,22 +93,36 @@ def test_constraints_and_indexes_are_built_beside_reads_and_writes(postgresql_ur
         "    op.create_index(op.f('ix_account_team_id'), 'account', ['team_id'], unique=False, "
         "postgresql_concurrently=True)"
     )
+    check = """\
+    op.execute("ALTER TABLE account ADD CONSTRAINT ck_age CHECK (age > 0) NOT VALID")
+    op.execute("ALTER TABLE account VALIDATE CONSTRAINT ck_age")
+"""
     assert (
         project.bodies()["upgrade_after_deploy"]
-        == """\
+        == f"""\
 with op.get_context().autocommit_block():
     op.create_index('uq_account_login', 'account', ['login'], unique=True, postgresql_concurrently=True)
 
 op.execute("ALTER TABLE account ADD CONSTRAINT uq_account_login UNIQUE USING INDEX uq_account_login")
 with op.get_context().autocommit_block():
-    op.execute("ALTER TABLE account ADD CONSTRAINT ck_age CHECK (age > 0) NOT VALID")
-    op.execute("ALTER TABLE account VALIDATE CONSTRAINT ck_age")
+{check if COMPARES_CHECKS else ""}\
     op.execute(
         "ALTER TABLE account ADD CONSTRAINT fk_account_team_id_team FOREIGN KEY(team_id) REFERENCES team (id)"
         " NOT VALID"
     )
     op.execute("ALTER TABLE account VALIDATE CONSTRAINT fk_account_team_id_team")"""
     )
+
+
+def test_colon_in_a_list_of_values_is_no_parameter(database_url: str, tmp_path: Path) -> None:
+    old, new = (tables(Column("color", checked_color(*values))) for values in (["a", " :b"], ["a", " :b", " :c"]))
+    with migrated(Change("", old, new, options=["--no-phases"]), tmp_path, database_url) as project:
+        project.must("upgrade")
+        with project.engine.connect() as connection:
+            (check,) = sa.inspect(connection).get_check_constraints("account")
+
+    assert "' :b'" in check["sqltext"]
+    assert "' :c'" in check["sqltext"]
 
 
 def test_mariadb_refuses_to_copy_the_table(mysql_url: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic.autogenerate import renderers
 from alembic.operations import MigrateOperation, ops
 
-from .statements import Autocommit, Batch, Sql, Written, quote_names, render_lines, text_literal
+from .statements import Autocommit, Batch, Sql, Written, escape_colons, quote_names, render_lines, text_literal
 from .types import enum_name, model_enums
 from .values import Name, dotted
 
@@ -76,10 +76,24 @@ def value_checks(table: Any) -> list[sa.CheckConstraint]:
     return [item for item in table.constraints if isinstance(item, sa.CheckConstraint) and str(item.name) in names]
 
 
-def value_check(check: sa.CheckConstraint, dialect: Any) -> ops.CreateCheckConstraintOp:
+class AddCheck(ops.CreateCheckConstraintOp):
+    """A check that is added, as text in which no colon begins a parameter; Alembic 1.18 cannot render its own."""
+
+
+@renderers.dispatch_for(AddCheck)
+def _render_added(context: Any, operation: AddCheck) -> str:
+    name, text = operation.constraint_name, str(operation.condition)
+    if context._has_batch:
+        return f"batch_op.create_check_constraint({name!r}, {text!r})"
+    schema = "" if operation.schema is None else f", schema={operation.schema!r}"
+    prefix = context.opts["alembic_module_prefix"] or ""
+    return f"{prefix}create_check_constraint({name!r}, {operation.table_name!r}, {text!r}{schema})"
+
+
+def value_check(check: sa.CheckConstraint, dialect: Any) -> AddCheck:
     """Return how a check of the models is added, as text: its column may be one that is not there yet."""
     table: Any = check.table
-    return ops.CreateCheckConstraintOp(str(check.name), table.name, _text(check, dialect), schema=table.schema)
+    return AddCheck(str(check.name), table.name, escape_colons(_text(check, dialect)), schema=table.schema)
 
 
 def _text(check: sa.CheckConstraint, dialect: Any) -> str:
@@ -100,14 +114,14 @@ class AlterCheck(Written):
         """Return what ``flask db check`` shows."""
         return ("modify_check", dotted((self.schema, self.table_name), self.name), self.old, self.new)
 
-    def operations(self) -> tuple[ops.DropConstraintOp, ops.CreateCheckConstraintOp]:
+    def operations(self) -> tuple[ops.DropConstraintOp, AddCheck]:
         """Return how the old check goes, and how the new one is added."""
         drop = ops.DropConstraintOp(self.name, self.table_name, "check", schema=self.schema)
         return drop, self.create(self.new)
 
-    def create(self, text: str) -> ops.CreateCheckConstraintOp:
+    def create(self, text: str) -> AddCheck:
         """Return how a check of this name is added."""
-        return ops.CreateCheckConstraintOp(self.name, self.table_name, sa.text(text), schema=self.schema)
+        return AddCheck(self.name, self.table_name, escape_colons(text), schema=self.schema)
 
 
 @renderers.dispatch_for(AlterCheck)
