@@ -237,7 +237,10 @@ class Schema:
 
 def never_null_column(text: str) -> str | None:
     """Return in lower case the column of which a condition says no more than that it is not NULL."""
-    name, *words = text.replace("(", " ").replace(")", " ").strip().rsplit(None, 3)
-    if [word.upper() for word in words] != ["IS", "NOT", "NULL"] or (" " in name and not name.endswith(('"', "`"))):
+    pieces = text.replace("(", " ").replace(")", " ").strip().rsplit(None, 3)
+    if [word.upper() for word in pieces[1:]] != ["IS", "NOT", "NULL"]:
+        return None
+    name = pieces[0]
+    if " " in name and not name.endswith(('"', "`")):
         return None
     return name.rpartition(".")[2].strip('"`').casefold()
