@@ -56,8 +56,7 @@ def _add_column(change: AddColumn, at: Situation) -> Problems:
     batch = f'with op.batch_alter_table({table}, recreate="always") as batch_op:\n    batch_op.add_column({made})'
     if column.generated == "stored":
         yield Problem("error", f"SQLite cannot add {name} as a STORED column. VIRTUAL can be added.", batch)
-    elif column.default is not None and column.default.kind in ("volatile", "stable") and not at.act.in_batch:
-        # A batch copies the table for such a default by itself.
+    elif column.default is not None and column.default.kind in ("volatile", "stable"):
         yield Problem(
             "error",
             f"SQLite refuses to add {name} with a default that is not constant ({column.default.text}), once the table "
