@@ -8,12 +8,13 @@ from typing import Any
 from ..lanes import Row as Lane
 from ..lanes import edges_of
 from .drawing import Drawing, draw_rows
-from .listing import NoSuchPage, count_pages
+from .listing import NoSuchPage
+from .paging import PagedRows, count_pages
 from .state import BindState, Row
 
 
 @dataclass(frozen=True)
-class GraphPage:
+class GraphPage(PagedRows):
     """Page ``number`` of the graph, newest first: the rows, the drawn rows, and the drawing of these.
 
     ``missing`` are the revisions without a file; they stand in no line.
@@ -30,31 +31,6 @@ class GraphPage:
     size: int
     total: int
     around: str | None = None
-
-    @property
-    def pages(self) -> int:
-        """The number of pages, at least 1."""
-        return count_pages(self.total, self.size)
-
-    @property
-    def first(self) -> int:
-        """The position of the first row among all, from 1; 0 if there is none."""
-        return (self.number - 1) * self.size + 1 if self.rows else 0
-
-    @property
-    def last(self) -> int:
-        """The position of the last row among all; 0 if there is none."""
-        return (self.number - 1) * self.size + len(self.rows)
-
-    @property
-    def next(self) -> int | None:
-        """The number of the next, older page."""
-        return self.number + 1 if self.number < self.pages else None
-
-    @property
-    def previous(self) -> int | None:
-        """The number of the previous, newer page."""
-        return self.number - 1 if self.number > 1 else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the page's own part of its JSON twin, without the addresses."""

@@ -8,6 +8,7 @@ from typing import Any, get_args
 
 from ..lanes import Row as Lane
 from ..plan import PhaseState, RevisionState
+from .paging import PagedRows, count_pages
 from .state import UNKNOWN, BindState, Row
 
 STATES: tuple[str, ...] = (*get_args(RevisionState), UNKNOWN)
@@ -92,7 +93,7 @@ class NotListed(LookupError):
 
 
 @dataclass(frozen=True)
-class Listing:
+class Listing(PagedRows):
     """One page of the revisions of a bind, newest first. ``number`` counts from 1 to ``pages``.
 
     ``lanes`` has the drawn row of each revision that has one, none where the filters leave gaps; ``width`` is how many
@@ -112,31 +113,6 @@ class Listing:
     around: str | None = None
 
     @property
-    def pages(self) -> int:
-        """The number of pages, at least 1."""
-        return count_pages(self.total, self.size)
-
-    @property
-    def first(self) -> int:
-        """The position of the first row among those listed, from 1; 0 if there is none."""
-        return (self.number - 1) * self.size + 1 if self.rows else 0
-
-    @property
-    def last(self) -> int:
-        """The position of the last row among those listed; 0 if there is none."""
-        return (self.number - 1) * self.size + len(self.rows)
-
-    @property
-    def next(self) -> int | None:
-        """The number of the next, older page."""
-        return self.number + 1 if self.number < self.pages else None
-
-    @property
-    def previous(self) -> int | None:
-        """The number of the previous, newer page."""
-        return self.number - 1 if self.number > 1 else None
-
-    @property
     def numbers(self) -> tuple[int | None, ...]:
         """The pages to lead to: the first, the last, those around this one; None where some are left out."""
         near = range(self.number - 2, self.number + 3)
@@ -154,11 +130,6 @@ class Listing:
             item["lane"] = None if lane is None else lane.lane
         page = {"number": self.number, "pages": self.pages, "size": self.size, "total": self.total}
         return {"bind": self.bind, "filters": dict(self.filter.given), "items": items, "page": page}
-
-
-def count_pages(total: int, size: int) -> int:
-    """Return how many pages of ``size`` rows ``total`` rows take, at least 1."""
-    return max(1, -(-total // size))
 
 
 def list_revisions(

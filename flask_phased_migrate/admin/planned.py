@@ -10,8 +10,9 @@ from ..errors import MigrateError
 from ..plan import Action, Blocked, History, Plan
 from .executions import Redact
 from .files import Files
-from .listing import NoSuchPage, count_pages
+from .listing import NoSuchPage
 from .overview import bind_option
+from .paging import Paged, count_pages
 from .state import BindState
 
 Planner = Callable[[Files, History, str], Plan]
@@ -47,7 +48,7 @@ class Planned:
 
 
 @dataclass(frozen=True)
-class PlanPage:
+class PlanPage(Paged):
     """One page of the plan of a phase. ``plan`` is None where the database does not answer, or ``problem`` says why.
 
     ``command`` runs it.
@@ -64,21 +65,6 @@ class PlanPage:
     number: int
     size: int
     total: int
-
-    @property
-    def pages(self) -> int:
-        """The number of pages, at least 1."""
-        return count_pages(self.total, self.size)
-
-    @property
-    def next(self) -> int | None:
-        """The number of the next page."""
-        return self.number + 1 if self.number < self.pages else None
-
-    @property
-    def previous(self) -> int | None:
-        """The number of the page before."""
-        return self.number - 1 if self.number > 1 else None
 
     def as_json(self) -> dict[str, Any]:
         """Return the page's own part of its JSON twin, without the addresses: keys as ``--plan --json`` has them."""
