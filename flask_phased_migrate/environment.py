@@ -79,6 +79,7 @@ class Visit:
             self.context.version_table,
             self.context.version_table_schema,
             primary_key=self.context.opts.get("version_table_pk", True),
+            dialect=self.context.dialect.name,
         )
 
     @property

@@ -134,7 +134,7 @@ def _stands_on(script: Any, newer: str, older: str) -> bool:
 
 def tables_of(context: Any) -> Tables:
     """Return the bookkeeping tables that go with a migration context."""
-    return build_tables(context.version_table, context.version_table_schema)
+    return build_tables(context.version_table, context.version_table_schema, dialect=context.dialect.name)
 
 
 def records_of(context: Any, tables: Tables, revision: str) -> dict[str, Record]:

@@ -48,13 +48,6 @@ class _LongText(_OwnInMySQL):
     own = "LONGTEXT"
 
 
-_TABLE_OPTIONS: dict[str, Any] = {
-    f"{name}_{option}": value
-    for name in ("mysql", "mariadb")
-    for option, value in (("charset", "utf8mb4"), ("engine", "InnoDB"))
-}
-
-
 @dataclass(frozen=True)
 class Tables:
     """The three tables of one bind: Alembic's version table, the ledger and the journal."""
@@ -65,10 +58,17 @@ class Tables:
 
 
 def build_tables(
-    version_table: str = "alembic_version", schema: str | None = None, *, primary_key: bool = True
+    version_table: str = "alembic_version", schema: str | None = None, *, primary_key: bool = True, dialect: str = ""
 ) -> Tables:
-    """Return the table definitions that go with a version table of that name in that schema."""
+    """Return the table definitions that go with a version table of that name in that schema.
+
+    :param dialect: SQLAlchemy's name of the engine that they may be created on: for an option of a table, SQLAlchemy
+        loads the dialect that has it, so that each has only its own.
+    """
     metadata = sa.MetaData()
+    options: dict[str, Any] = {}
+    if dialect in ("mysql", "mariadb"):
+        options = {f"{dialect}_charset": "utf8mb4", f"{dialect}_engine": "InnoDB"}
     version = sa.Table(version_table, metadata, sa.Column("version_num", sa.String(32), nullable=False), schema=schema)
     if primary_key:
         version.append_constraint(sa.PrimaryKeyConstraint("version_num", name=f"{version_table}_pkc"))
@@ -85,7 +85,7 @@ def build_tables(
         sa.Column("started_at", _Moment),
         sa.Column("finished_at", _Moment),
         schema=schema,
-        **_TABLE_OPTIONS,
+        **options,
     )
     journal = sa.Table(
         version_table + JOURNAL_SUFFIX,
@@ -109,7 +109,7 @@ def build_tables(
         sa.Column("script", sa.String(255)),
         sa.Column("checksum", sa.String(64)),
         schema=schema,
-        **_TABLE_OPTIONS,
+        **options,
     )
     return Tables(version, ledger, journal)
 

@@ -165,7 +165,7 @@ class Writer:
         ordered = [*others, *moves, last]
         kinds = tuple(item.kind for item in ordered)
         commits = self._commits and last.kind == "insert execution"
-        end = ("COMMIT", "BEGIN")[: commits + (commits and self._goes_on)]
+        end = self._end(commits=commits)
         if self._escapes:
             key = (kinds, self._lazily, end)
             template = self._once(key, lambda: self._postgresql_message(kinds, len(moves), end))
@@ -177,7 +177,7 @@ class Writer:
         try:
             row = _last_row(self.connection.exec_driver_sql(text, execution_options={"no_parameters": True}))
         except sa.exc.DBAPIError as error:
-            if _is_own_refusal(error):
+            if _is_own_refusal(error, self.tables.journal.name if moves else None):
                 raise self._lost() from error
             rows = f"the rows of this step in {self.tables.version.name} and beside it"
             error.statement = f"COMMIT, with {rows}" if commits else f"({rows})"
@@ -190,31 +190,34 @@ class Writer:
             self._committed = self._driver
             vars(self._committed)["commit"] = _commit_nothing
 
+    def _end(self, *, commits: bool) -> tuple[str, ...]:
+        if not (commits and self._goes_on):
+            return ("COMMIT",) if commits else ()
+        chains = (self.connection.dialect.server_version_info or ()) >= _CHAINS
+        return ("COMMIT AND CHAIN",) if chains else ("COMMIT", "BEGIN")
+
     def _postgresql_message(self, kinds: tuple[str, ...], moves: int, end: tuple[str, ...]) -> str:
         """Return the text of a message: each statement gives rows, since some drivers look at the first only.
 
-        A version table that was not changed as it must be is an error before the end: a text that is no number.
+        A version table that was not changed as it must be is an error before the end: a journal row has no status.
+        The product of what was moved is one row, if each was.
         """
         statements = [self._statement(kind, f"{place}_") for place, kind in enumerate(kinds)]
         plain = statements[: len(statements) - 1 - moves]
         parts: list[Any] = [item.returning(next(iter(item.table.c))) for item in plain]
         if self._lazily:
             parts.append(sa.text("SET LOCAL synchronous_commit = off"))
-        number, last = self.tables.journal.c.id, statements[-1]
+        last = statements[-1]
         if moves:
             moved = [
                 item.returning(self.tables.version.c.version_num).cte(f"moved_{place}")
                 for place, item in enumerate(statements[len(plain) : -1])
             ]
-            count: Any = sa.literal_column("0")
-            for item in moved:
-                count += sa.select(sa.func.count()).select_from(item).scalar_subquery()
-            # Not a constant: PostgreSQL would compute it, and fail, before it looks at the rows.
-            refusal = sa.cast(sa.literal_column(f"'{_REFUSAL} '") + sa.cast(count, sa.Text()), sa.Integer())
-            right = sa.case((count == sa.literal_column(str(moves)), number), else_=refusal)
-            parts.append(last.add_cte(*moved).returning(right.label("id")))
-        else:
-            parts.append(last.returning(number))
+            status = self.tables.journal.c.status
+            all_moved = sa.func.count() == sa.literal_column("1")
+            given = sa.case((all_moved, _given(status, f"{len(statements) - 1}_")))
+            last = last.values({status: sa.select(given).select_from(*moved).scalar_subquery()}).add_cte(*moved)
+        parts.append(last.returning(self.tables.journal.c.id))
         return ";\n".join([*map(self._compiled, parts), *end])
 
     def _mariadb_message(self, kinds: tuple[str, ...], end: tuple[str, ...]) -> str:
@@ -308,9 +311,15 @@ def literal(value: str | int | datetime | None, *, escapes: bool) -> str:
     return f"_utf8mb4 X'{text.encode().hex()}'"
 
 
-def _is_own_refusal(error: sa.exc.DBAPIError) -> bool:
-    """Return whether a message ended because a row was not there that it changes."""
-    return _REFUSAL in str(error.orig)
+def _is_own_refusal(error: sa.exc.DBAPIError, journal: str | None) -> bool:
+    """Return whether a message ended because a row was not there that it changes.
+
+    :param journal: the name of the table that has no status then.
+    """
+    found: Any = getattr(error.orig, "diag", None)
+    at = ("23502", journal, "status")
+    refused = found is not None and (found.sqlstate, found.table_name, found.column_name) == at
+    return (refused and journal is not None) or _REFUSAL in str(error.orig)
 
 
 def _moving_records(changes: Sequence[Change]) -> list[Change]:
@@ -343,5 +352,7 @@ _CERTAIN = _MOVES | {"update record", "move record"}
 """The changes of a row that must be there: without it, a step that is done would run again."""
 _REFUSAL = "flask_phased_migrate: changed by somebody else"
 _MYSQL = ("mysql", "mariadb")
+_CHAINS = (12,)
+"""The version of PostgreSQL whose COMMIT can begin the next transaction (documentation, "COMMIT")."""
 _LAST = ("insert execution", *_EXECUTION_ENDS)
 """What a message may end with: the first of them that it has."""

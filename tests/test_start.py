@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 import pytest
 from flask import Flask
+from support import fresh_database
 
 import flask_phased_migrate
 from flask_phased_migrate import Migrate
@@ -88,3 +89,22 @@ def test_the_group_can_be_run_itself() -> None:
     Migrate(app, object())
     result = app.test_cli_runner().invoke(app.cli.commands["db"], ["--help"])
     assert (result.exit_code, result.output.splitlines()[0]) == (0, "Usage: db [OPTIONS] [COMMAND] [ARGS]...")
+
+
+# Alembic itself loads that of PostgreSQL.
+FOREIGN = {f"sqlalchemy.dialects.{name}" for name in ("mysql", "oracle", "mssql")}
+
+
+@pytest.mark.parametrize("engine", ["sqlite", "postgresql"])
+def test_an_upgrade_loads_the_dialect_of_no_other_engine(tmp_path: Path, engine: str) -> None:
+    with fresh_database(engine, tmp_path) as url:
+        program = APPLICATION.replace("sqlite://", url)
+        (tmp_path / "app.py").write_text(program)
+        invoke = "from flask.cli import cli; cli(['--app', 'app', 'db', *{}], standalone_mode=False)"
+        for arguments in (["init"], ["revision", "-m", "one"]):
+            subprocess.run([sys.executable, "-c", invoke.format(arguments)], cwd=tmp_path, check=True, timeout=60)
+        upgrade = f"{invoke.format(['upgrade'])}\nimport sys; print({FOREIGN!r} & sys.modules.keys())"
+        ended = subprocess.run(
+            [sys.executable, "-c", upgrade], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=True
+        )
+    assert ended.stdout.splitlines()[-1] == "set()"

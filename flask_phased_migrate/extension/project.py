@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from alembic.script import ScriptDirectory
 from alembic.script.revision import RevisionError
@@ -16,7 +17,6 @@ from ..environment import Config, alembic_call, resolve_revisions, revisions_dow
 from ..errors import DatabaseAhead, NothingPending, Refused, RevisionRefused, StepInterrupted, UsageError
 from ..footprint import Footprint
 from ..graph import Graph
-from ..inspection import Inspector
 from ..operations import resolve_script
 from ..phases import Phases
 from ..plan import (
@@ -34,24 +34,33 @@ from ..plan import (
 )
 from ..remedies import failed_phases, plan_rebuild, plan_skip
 
+if TYPE_CHECKING:
+    from ..inspection import Inspector
+
 
 @dataclass(frozen=True)
 class Project:
-    """A configuration, its script directory, and the revision files as a graph.
-
-    ``inspector`` remembers what steps touch, from one plan of a call to the next.
-    """
+    """A configuration, its script directory, and the revision files as a graph."""
 
     config: Config
     script: ScriptDirectory
     graph: Graph
     phases: Phases
-    inspector: Inspector = field(default_factory=Inspector, compare=False, repr=False)
+    _inspectors: list[Inspector] = field(default_factory=list, compare=False, repr=False)
 
     @property
     def folder(self) -> Path:
         """The migrations folder, absolute."""
         return Path(self.script.dir).absolute()
+
+    @property
+    def inspector(self) -> Inspector:
+        """What remembers what steps touch, from one plan of a call to the next; most plans do without."""
+        if not self._inspectors:
+            from ..inspection import Inspector
+
+            self._inspectors.append(Inspector())
+        return self._inspectors[0]
 
     def footprints(self, dialect_name: str) -> Callable[[Step], Footprint]:
         """Return what tells of each step of an upgrade what it touches, on an engine of that name."""
@@ -303,7 +312,8 @@ def _script_paths(path: str) -> list[tuple[str, int]]:
     """Return (script path, line) of each ``execute_script("...")`` in a file."""
     found = []
     with suppress(OSError, SyntaxError, ValueError):
-        source = Path(path).read_bytes()
+        with open(path, "rb") as file:
+            source = file.read()
         if b"execute_script" not in source:
             # To parse a file takes long; nearly none of them has a script.
             return []

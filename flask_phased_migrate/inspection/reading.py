@@ -8,7 +8,6 @@ from typing import Any
 import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy.dialects.postgresql import DOMAIN
 
 from ..footprint import NOTHING, Footprint, opaque, part, union, whole
 from ..operations import ExecuteScriptOp
@@ -98,7 +97,8 @@ def _about_type(type_: Any, context: MigrationContext) -> Footprint:
     if items is not None:
         return _about_type(items, context)
     name = getattr(actual, "name", None)
-    is_named = isinstance(actual, (sa.Enum, DOMAIN)) and isinstance(name, str)
+    # DOMAIN is a type of PostgreSQL's alone, whose dialect the others do not load.
+    is_named = (isinstance(actual, sa.Enum) or actual.__visit_name__ == "DOMAIN") and isinstance(name, str)
     return part(str(name), (), getattr(actual, "schema", None)) if is_named else NOTHING
 
 
