@@ -153,6 +153,13 @@ class Graph:
         return self._ancestry.walk(self.tips(self.revisions.keys()), self.revisions.keys())
 
 
+def ordered_graph(revisions: Mapping[str, Revision], newest_first: tuple[str, ...]) -> Graph:
+    """Return the graph of revisions whose order is known already."""
+    graph = Graph(revisions)
+    vars(graph)["_all_newest_first"] = newest_first
+    return graph
+
+
 def build_graph(scripts: Iterable[Any], phases: Phases, resolve: Callable[[str], str]) -> Graph:
     """Return the :class:`Graph` of Alembic ``Script`` objects, in their order.
 

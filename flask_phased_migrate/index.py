@@ -92,7 +92,7 @@ class Index:
         self._links, self._more = known.links, known.more
 
     @cached_property
-    def _ordered_links(self) -> tuple[tuple[int, ...] | None, tuple[Links | None, ...]]:
+    def _ordered_links(self) -> tuple[tuple[int, ...] | None, tuple[Links | None, ...], tuple[int, ...]]:
         return marshal.loads(self._links)  # type: ignore[no-any-return]
 
     @property
@@ -103,8 +103,13 @@ class Index:
     @cached_property
     def newest_first(self) -> tuple[Links, ...]:
         """Links of a plain history, in the order of a listing; none of another."""
-        order, links = self._ordered_links
+        order, links, _ = self._ordered_links
         return tuple([links[position] for position in order or ()])  # type: ignore[misc]
+
+    @property
+    def mentioning_assured(self) -> tuple[int, ...]:
+        """The positions of the files that have ``assured`` somewhere."""
+        return self._ordered_links[2]
 
     @cached_property
     def facts(self) -> tuple[FileFacts | None, ...]:
@@ -573,7 +578,7 @@ def _refreshed(files: Files, known: _Known | None, now_ns: int, cache: _Cache) -
         _packed_files(files),
         None if not newest or newest[0] is None else newest[0][0],
         bool(newest) and not any(item is None or item[2] or len(item[1]) > 1 for item in newest),
-        _packed((order, links)),
+        _packed((order, links, tuple([place for place, row in enumerate(rows) if row[1][-1] is True]))),
         _packed([row[1] for row in rows]),
     )
     if known is None or known[1:] != found[1:]:

@@ -18,6 +18,10 @@ EdgeKind = Literal["down", "depends"]
 
 def edges_of(revision: Revision) -> Iterator[tuple[str, EdgeKind]]:
     """Yield each parent of a revision, and how it is one."""
+    if not revision.depends_on:
+        for parent in revision.down:
+            yield parent, "down"
+        return
     for parent in revision.parents:
         yield parent, "down" if parent in revision.down else "depends"
 

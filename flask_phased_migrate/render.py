@@ -11,10 +11,9 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from pathlib import PurePath
-from typing import Any
+from typing import Any, NamedTuple
 
 from .errors import UsageError
 from .graph import Graph, Revision
@@ -114,8 +113,7 @@ def graph_data(
 _NODE_SIGNS = {"applied": "*", "in-flight": "@", "pending": "o", "missing": "x"}
 
 
-@dataclass(frozen=True)
-class _Node:
+class _Node(NamedTuple):
     """One revision with what is to be said of it; ``label`` is the caller's own text."""
 
     revision: Revision
@@ -128,12 +126,14 @@ class _Node:
         """The lines that name it: the caller's, else the id and the first line of the message."""
         if self.label is not None:
             return tuple(_visible(line) for line in self.label.splitlines()) or ("",)
-        message = _first_line(self.revision.message)
-        return (_visible(self.revision.id), *([message] if message else []))
+        name, message = _visible(self.revision.id), _first_line(self.revision.message)
+        return (name, message) if message else (name,)
 
     @property
     def notes(self) -> tuple[str, ...]:
         """The marks and the branch labels, as words."""
+        if not self.marks and not self.revision.labels:
+            return ()
         labels = (f"(label: {_visible(name)})" for name in self.revision.labels)
         return (*(f"({mark})" for mark in self.marks), *labels)
 
@@ -161,6 +161,10 @@ class _Node:
         return " ".join(text for _, text in self.parts)
 
 
+# What most nodes of a graph without states have after their revision: no state, no mark, no text of the caller's.
+_PLAIN = (None, (), None)
+
+
 def _read_nodes(
     graph: Graph,
     states: Mapping[str, str] | None,
@@ -168,26 +172,28 @@ def _read_nodes(
     label: LabelCallback | None,
     assured: Mapping[str, Sequence[str]],
 ) -> tuple[_Node, ...]:
-    return tuple(
-        _Node(
-            revision=revision,
-            state=(states or {}).get(revision.id),
-            marks=(*_marks(graph, revision, current), *(f"assured: {name}" for name in assured.get(revision.id, ()))),
-            label=label(revision) if label is not None and revision.id in graph else None,
-        )
-        for revision in _listed(graph, states)
-    )
+    known = states or {}
+    found = []
+    for revision in _listed(graph, states):
+        marks = _marks(graph, revision, current)
+        if revision.id in assured:
+            marks = (*marks, *[f"assured: {name}" for name in assured[revision.id]])
+        own = label(revision) if label is not None and revision.id in graph else None
+        found.append(_Node(revision, known.get(revision.id), marks, own))
+    return tuple(found)
 
 
 def _listed(graph: Graph, states: Mapping[str, str] | None) -> tuple[Revision, ...]:
     """Return the revisions newest first; before them those that only the database knows."""
     unknown = sorted(name for name in states or () if name not in graph)
     known = graph.newest_first(graph.revisions)
-    return (*(Revision(name) for name in unknown), *(graph[name] for name in known))
+    return (*(Revision(name) for name in unknown), *[graph.revisions[name] for name in known])
 
 
 def _marks(graph: Graph, revision: Revision, current: frozenset[str]) -> tuple[str, ...]:
     children = graph.children.get(revision.id)
+    if children is not None and len(children) == 1 and len(revision.down) < 2 and revision.id not in current:
+        return ()
     holds = {
         "head": children == (),
         "merge": revision.is_merge,
@@ -206,10 +212,14 @@ _INVISIBLE = re.compile(
 
 def _visible(text: str) -> str:
     """Return the text in one line: a tab as a space, other invisible characters as in a Python string."""
+    if text.isascii() and text.isprintable():
+        return text
     return _INVISIBLE.sub(lambda found: ascii(found[0])[1:-1], text.replace("\t", " "))
 
 
 def _first_line(message: str) -> str:
+    if message.isascii() and message.isprintable():
+        return message.strip()
     lines = message.strip().splitlines()
     return _visible(lines[0].rstrip()) if lines else ""
 
@@ -227,12 +237,16 @@ def _render_dot(nodes: Sequence[_Node]) -> Iterator[str]:
     yield "digraph revisions {"
     yield "    graph [rankdir=TB];"
     yield '    node [shape=box, style="rounded"];'
+    names = {node.revision.id: _dot_name(node.revision.id) for node in nodes}
     for node in nodes:
-        yield f"    {_dot_name(node.revision.id)} [{', '.join(_dot_attributes(node))}];"
+        plain = node[1:] == _PLAIN and not node.revision.labels
+        attributes = f"label={_dot_text(node.title)}" if plain else ", ".join(_dot_attributes(node))
+        yield f"    {names[node.revision.id]} [{attributes}];"
     for node in nodes:
+        name = names[node.revision.id]
         for parent, kind in edges_of(node.revision):
             dashed = ' [style=dashed, label="depends on"]' if kind == "depends" else ""
-            yield f"    {_dot_name(node.revision.id)} -> {_dot_name(parent)}{dashed};"
+            yield f"    {name} -> {names[parent]}{dashed};"
     yield "}"
 
 
@@ -261,8 +275,8 @@ def _dot_name(name: str) -> str:
 
 def _dot_text(lines: Iterable[str]) -> str:
     # Graphviz reads character references in labels: an ampersand has to be one.
-    text = (line.replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"') for line in lines)
-    return '"{}"'.format("\\n".join(text))
+    text = "\n".join(lines).replace("&", "&amp;").replace("\\", "\\\\").replace('"', '\\"')
+    return '"{}"'.format(text.replace("\n", "\\n"))
 
 
 # -- mermaid --------------------------------------------------------------------------------------

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 from operator import attrgetter
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any, Literal, TypeAlias
 
 from .errors import RevisionFileError
-from .graph import Graph, Revision, build_graph
+from .graph import Graph, Revision, build_graph, ordered_graph
 from .index import ILLEGAL_IN_IDS, FileFacts, Index
 from .phases import Bodies, Body, Phases, UnloadedBody, read_bodies, segment_order
 
@@ -204,6 +204,36 @@ def index_graph(index: Index, phases: Phases, load: Callable[[str], ModuleType])
         return build_graph(files, phases, {name: name for name in ids}.__getitem__)
     except RevisionFileError:
         return None
+
+
+class _DrawnRevision(Revision):
+    """A revision for drawings. What it does not set of its own is here."""
+
+    upgrade = downgrade = Bodies()
+    attributes: Mapping[str, Any] = MappingProxyType({})
+    mentions_assured = False
+
+
+def drawn_graph(index: Index) -> Graph | None:
+    """Return the graph of a plain history for drawings: its revisions have neither bodies nor the whole docstring.
+
+    None for a history that is not plain; see :func:`.plain_order`.
+    """
+    if index.head is None:
+        return None
+    found: dict[str, Revision] = {}
+    for links, path in zip(index.links, index.paths, strict=True):
+        assert links is not None
+        name, down, depends_on, _, message = links
+        found[name] = revision = object.__new__(_DrawnRevision)
+        # The constructor of a frozen dataclass takes several times as long.
+        vars(revision).update(id=name, down=down, message=message, path=path)
+        if depends_on:
+            vars(revision)["depends_on"] = depends_on
+    graph = ordered_graph(found, tuple([links[0] for links in index.newest_first]))
+    for place in index.mentioning_assured:
+        vars(graph[index.links[place][0]])["mentions_assured"] = True  # type: ignore[index]
+    return graph
 
 
 def _said_names(value: Any) -> Any:

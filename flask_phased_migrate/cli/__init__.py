@@ -510,6 +510,7 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
     Example: flask db graph -o revisions.svg --status
     """
     from ..extension.assured import assured_rules
+    from ..extension.listing import read_drawn_graph
     from ..render import format_of, render_graph
 
     chosen = format_ or ("dot" if output is None else format_of(output))
@@ -517,7 +518,8 @@ def graph(directory: str | None, output: str | None, format_: str | None, with_s
         raise UsageError("--bind says which database --status asks. Give --status too, or leave out --bind.")
     migrate = current_extension()
     states, current = _states(migrate.status(directory, bind=bind)) if with_status else (None, ())
-    revisions = migrate.read_graph(directory)
+    drawn = None if with_status else read_drawn_graph(directory)
+    revisions = migrate.read_graph(directory) if drawn is None else drawn
     write_text(render_graph(revisions, chosen, states, current, assured=assured_rules(revisions)), output)
 
 

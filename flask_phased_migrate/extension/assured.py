@@ -24,5 +24,6 @@ def assured_rules(graph: Graph) -> Mapping[str, tuple[str, ...]]:
     found = {
         name: tuple(dict.fromkeys(rule for item in read_assurances(revision) for rule in item.rules))
         for name, revision in graph.revisions.items()
+        if revision.mentions_assured
     }
     return {name: rules for name, rules in found.items() if rules}

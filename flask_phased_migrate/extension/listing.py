@@ -97,6 +97,20 @@ def read_plain_graph(folder: PlainFolder) -> Graph | None:
     return None if index is None or phases is None else index_graph(index, phases, folder.load)
 
 
+def read_drawn_graph(directory: str | None) -> Graph | None:
+    """Return the graph of a plain folder for a drawing, as :func:`.drawn_graph` has it; None where Alembic is asked.
+
+    :raises ConfigurationError: if the phases cannot be used.
+    """
+    from ..revision_file import drawn_graph
+
+    folder = plain_folder(directory)
+    index = None if folder is None else read_index([folder.versions], wanted="links")
+    if folder is None or index is None or read_plain_phases(folder) is None:
+        return None
+    return drawn_graph(index)
+
+
 def read_plain_phases(folder: PlainFolder) -> Phases | None:
     """Return the configured phases, None where the configuration file has more than plain words for them.
 
