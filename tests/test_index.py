@@ -15,7 +15,7 @@ import pytest
 from flask_phased_migrate import index as index_module
 from flask_phased_migrate.errors import RevisionFileError
 from flask_phased_migrate.graph import Revision, build_graph
-from flask_phased_migrate.index import Index, list_files, read_facts, read_index
+from flask_phased_migrate.index import Index, list_files, plain_order, read_facts, read_index
 from flask_phased_migrate.loader import load_module
 from flask_phased_migrate.phases import Bodies, PhasedPart, Phases
 from flask_phased_migrate.revision_file import RevisionFile
@@ -444,3 +444,57 @@ def test_a_module_that_says_something_else_than_the_index_is_refused(tmp_path: P
     found = revision_of(RevisionFile(str(path), facts, load_module), PHASES)
     with pytest.raises(RevisionFileError, match="has become another while it was being read"):
         assert found.upgrade.body("default", "before-deploy").function
+
+
+def test_a_list_of_heads_reads_no_more_than_the_head(versions: Path, parsed: list[bytes]) -> None:
+    (versions / "3.py").unlink()
+    read_index([versions], clock_ns=later(10))
+    parsed.clear()
+    file = cache_file(versions)
+    whole = file.read_bytes()
+    file.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    found = read_index([versions], wanted="head", clock_ns=later(20))
+    assert found is not None
+    assert (found.head, found.is_line, parsed) == ("a2", True, [])
+    # Who wants the rest does not get it from a file that is damaged there.
+    assert ids(read_index([versions], clock_ns=later(20))) == ["a1", "a2"]
+    assert len(parsed) == 2
+
+
+@pytest.mark.parametrize("wanted", ["head", "links", "facts"])
+def test_a_changed_file_changes_the_head_whatever_is_wanted(versions: Path, wanted: Any) -> None:
+    (versions / "3.py").unlink()
+    read_index([versions], wanted=wanted, clock_ns=later(10))
+    write(versions / "4.py", HEADER.replace("a1", "a4").replace("None", '"a2"'))
+    found = read_index([versions], wanted=wanted, clock_ns=later(20))
+    assert found is not None
+    assert found.head == "a4"
+    assert [links[0] for links in found.newest_first] == ["a4", "a2", "a1"]
+
+
+def row(name: str, *down: str, needs: tuple[str, ...] = (), labels: tuple[str, ...] = ()) -> Any:
+    return (name, down, needs, labels, "")
+
+
+@pytest.mark.parametrize(
+    ("links", "order"),
+    [
+        ((), None),
+        ((row("a"),), (0,)),
+        ((row("b", "a"), row("a")), (0, 1)),
+        ((row("a"), row("b", "a"), row("c", "a"), row("d", "b", "c")), (3, 1, 2, 0)),
+        ((row("a"), row("b", "a"), row("c", "a")), None),
+        ((row("a"), row("b", "a", labels=("x",))), None),
+        ((row("a"), row("b", "a", needs=("x",))), None),
+        ((row("a"), row("b", "a", needs=("a",))), (1, 0)),
+        ((row("a"), row("a")), None),
+        ((row("a", "b"), row("b", "a")), None),
+        ((row("a"), row("b", "a", "a")), None),
+        ((row("a"), row("b", "x")), None),
+        ((row("a"), row("b", "a"), row("c", "d"), row("d", "c")), None),
+        ((row("a"), None), None),
+        ((row("a-b"),), None),
+    ],
+)
+def test_the_order_is_known_of_plain_histories_only(links: tuple[Any, ...], order: tuple[int, ...] | None) -> None:
+    assert plain_order(links) == order

@@ -184,3 +184,37 @@ def test_a_broken_configuration_is_told_as_ever(write: Callable[..., Site]) -> N
     (site.migrations / "alembic.ini").write_text("nothing\n")
     assert run(site, "heads") == run(site, "heads", index=False)
     assert run(site, "heads").status == 2
+
+
+ASSURED = 'from flask_phased_migrate import assured\n\ndef upgrade():\n    with assured("drop-column", reason="r"):\n        pass\n'
+DRAWN: dict[str, dict[str, tuple[Any, str]]] = {**PLAIN, "an assurance": {"a": (None, ""), "b": ("a", ASSURED)}}
+
+
+@pytest.mark.parametrize("name", [*DRAWN, *OTHER])
+@pytest.mark.parametrize("format_", ["dot", "mermaid", "svg", "text", "json"])
+def test_a_graph_from_the_index_is_the_one_of_the_imported_files(
+    write: Callable[..., Site], monkeypatch: pytest.MonkeyPatch, name: str, format_: str
+) -> None:
+    site = write({**DRAWN, **OTHER}[name])
+    expected = run(site, "graph", "--format", format_, index=False)
+    read, found = gate.read_drawn_graph, []
+
+    def read_drawn_graph(directory: str | None) -> Any:
+        found.append(read(directory))
+        return found[-1]
+
+    monkeypatch.setattr(gate, "read_drawn_graph", read_drawn_graph)
+    assert [run(site, "graph", "--format", format_) for _ in range(2)] == [expected] * 2
+    assert [item is not None for item in found] == [name in DRAWN] * 2
+    assert "assured" in expected.stdout or name != "an assurance"
+
+
+def test_a_graph_with_phases_that_cannot_be_used_is_refused_as_ever(write: Callable[..., Site]) -> None:
+    site = write(PLAIN["line"])
+
+    def configure(app: Any) -> None:
+        app.config["MIGRATE_PHASES"] = ["a", "a"]
+
+    expected = run(site, "graph", index=False, change=configure)
+    assert expected.status == 2
+    assert run(site, "graph", change=configure) == expected
