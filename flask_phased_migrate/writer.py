@@ -6,6 +6,7 @@ than the server's answer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -287,6 +288,8 @@ def _last_row(result: sa.CursorResult[Any]) -> tuple[Any, ...] | None:
     return row
 
 
+# Most values are those of the step before.
+@functools.lru_cache(maxsize=128, typed=True)
 def literal(value: str | int | datetime | None, *, escapes: bool) -> str:
     """Return a value as the server reads it, whatever the session says about backslashes.
 
