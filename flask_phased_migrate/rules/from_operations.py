@@ -142,7 +142,7 @@ def judge_default(text: str, dialect_name: str) -> Default:
     if plain or (text[:1] == "'" and text.find("'", 1) == len(text) - 1):
         # Not worth loading the parser.
         return Default("constant", text)
-    from .from_sql import read_default_text
+    from .from_sql.defaults import read_default_text
 
     return read_default_text(text, dialect_name)
 
