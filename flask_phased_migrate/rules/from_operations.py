@@ -196,7 +196,10 @@ def _referent(item: sa.ForeignKeyConstraint) -> tuple[Name, tuple[str, ...]]:
 
 def _text(clause: Any, dialect: Any) -> str:
     if isinstance(clause, str):
-        return clause
+        if "\\:" not in clause:
+            return clause
+        # SQLAlchemy makes a text() of it, in which a colon that begins no parameter is escaped.
+        clause = sa.text(clause)
     try:
         return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     except sa.exc.SQLAlchemyError:

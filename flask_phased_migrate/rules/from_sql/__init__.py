@@ -52,7 +52,10 @@ def read_sql(construct: Any, dialect: Any) -> tuple[Statement, ...]:
 
 def _compiled(construct: Any, dialect: Any) -> str:
     if isinstance(construct, str):
-        return construct
+        if "\\:" not in construct:
+            return construct
+        # Alembic makes a text() of it, in which a colon that begins no parameter is escaped.
+        construct = sa.text(construct)
     try:
         return str(construct.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     except (sa.exc.CompileError, TypeError):

@@ -90,7 +90,7 @@ def _other_action(part: Words, table: Name) -> Sequence[Change]:
         return [TableOption(table, words, "rewrite")]
     if part.take("SET", "SCHEMA"):
         return [RenameTable(table, Name(table.table, part.name()))]
-    if part.word() in ("ENABLE", "DISABLE", "OWNER", "REPLICA", "NO"):
+    if part.word() in ("ENABLE", "DISABLE", "OWNER", "REPLICA", "NO", "INHERIT"):
         is_trigger = "TRIGGER" in upper.split()[1:3]
         return [TakeLock(table, "SHARE ROW EXCLUSIVE" if is_trigger else "ACCESS EXCLUSIVE")]
     if part.word() in ("COMMENT", "AUTO_INCREMENT", "SET", "RESET", "CLUSTER"):
@@ -213,7 +213,7 @@ def _validate(part: Words, table: Name) -> Iterator[Change]:
 
 
 def _attach(part: Words, table: Name) -> Iterator[Change]:
-    yield AttachPartition(table, part.dotted())
+    yield AttachPartition(table, part.dotted(), bounds=part.all())
 
 
 def _detach(part: Words, table: Name) -> Iterator[Change]:

@@ -18,7 +18,9 @@ def create_table(words: Words, *, is_private: bool = False) -> Iterator[Change]:
         # A copy of rows, or of what a table is like, is made by hand: no model has it.
         yield CreateTable(name, is_conditional=conditional, is_private=is_private or not is_partition)
         if is_partition:
-            yield AttachPartition(words.dotted(), name)
+            parent = words.dotted()
+            words.until("FOR", "DEFAULT")
+            yield AttachPartition(parent, name, is_new=True, bounds=words.until("PARTITION", "USING", "TABLESPACE"))
         return
     columns: list[Column] = []
     keys: list[AddConstraint] = []
