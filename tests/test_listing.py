@@ -186,7 +186,13 @@ def test_a_broken_configuration_is_told_as_ever(write: Callable[..., Site]) -> N
     assert run(site, "heads").status == 2
 
 
-ASSURED = 'from flask_phased_migrate import assured\n\ndef upgrade():\n    with assured("drop-column", reason="r"):\n        pass\n'
+ASSURED = """
+from flask_phased_migrate import assured
+
+def upgrade():
+    with assured("drop-column", reason="r"):
+        pass
+"""
 DRAWN: dict[str, dict[str, tuple[Any, str]]] = {**PLAIN, "an assurance": {"a": (None, ""), "b": ("a", ASSURED)}}
 
 
