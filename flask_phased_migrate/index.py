@@ -23,7 +23,7 @@ from importlib.util import cache_from_source
 from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from zlib import crc32
 
-FORMAT = 3
+FORMAT = 4
 """Changes with what the cache file holds, and with how revision files are read."""
 
 
