@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from .rules.changes import NO_DEFAULT, Column, Default
-from .rules.schema import Facts, never_null_column
+from .rules.schema import Facts, ForeignKey, never_null_column
 from .rules.situation import Target
 from .rules.types import upper_type
 
@@ -52,6 +52,20 @@ CROSS JOIN LATERAL unnest(x.indkey::int2[]) WITH ORDINALITY AS k (number, place)
 LEFT JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number AND k.number > 0
 WHERE x.indisvalid AND n.nspname <> 'information_schema' AND n.nspname NOT LIKE 'pg\\_%' AND k.place <= x.indnkeyatts
 ORDER BY n.nspname = current_schema(), k.place
+"""
+# One row for each column, in order.
+_POSTGRESQL_FOREIGN_KEYS = f"""
+SELECT {_POSTGRESQL_NAME}, k.conname, (
+    SELECT {_POSTGRESQL_NAME}
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = k.confrelid
+), a.attname
+FROM pg_constraint k
+JOIN pg_class c ON c.oid = k.conrelid
+JOIN pg_namespace n ON n.oid = c.relnamespace
+CROSS JOIN LATERAL unnest(k.conkey) WITH ORDINALITY AS p (number, place)
+JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = p.number
+WHERE k.contype = 'f'
+ORDER BY n.nspname = current_schema(), p.place
 """
 _MYSQL_COLUMNS = """
 SELECT table_name, column_name, column_type, is_nullable = 'YES', column_default, extra LIKE '%auto_increment%',
@@ -120,7 +134,18 @@ def _read_postgresql(connection: Connection) -> Facts:
         {table.casefold(): int(rows) for table, rows in _query(connection, _POSTGRESQL_ROWS)},
         frozenset((table.casefold(), column) for table, column in checks if column is not None),
         _indexes(_query(connection, _POSTGRESQL_INDEXES)),
+        _foreign_keys(_query(connection, _POSTGRESQL_FOREIGN_KEYS)),
     )
+
+
+def _foreign_keys(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, str], ForeignKey]:
+    """Return foreign keys from one row for each of their columns."""
+    found: dict[tuple[str, str], ForeignKey] = {}
+    for table, name, referent, column in rows:
+        key = (table.casefold(), name.casefold())
+        before = found[key].columns if key in found else ()
+        found[key] = ForeignKey(referent.casefold(), (*before, column.casefold()))
+    return found
 
 
 def _indexes(rows: Iterable[Sequence[Any]]) -> dict[tuple[str, str], tuple[str, ...]]:

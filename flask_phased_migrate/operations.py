@@ -7,6 +7,7 @@ Alembic itself calls it. Loading this module registers both.
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -23,6 +24,11 @@ from .phases import Body, PhasedFunction, segment_problem
 RUNNER_KEY = "phased_runner"
 PHASE_MARKER = "-- PHASE::{}::;"
 SCRIPT_MARKER = "-- SCRIPT::{}::;"
+
+
+def escape_colons(text: str) -> str:
+    """Return SQL in which no colon begins a bound parameter of SQLAlchemy's ``text()``, which ``op.execute`` makes."""
+    return re.sub(r"(?<![:\w$\\]):(?=[\w$]+(?![:\w$]))", r"\\:", text)
 
 
 class MutedRead(MigrateError):

@@ -977,6 +977,15 @@ def test_a_version_table_that_somebody_else_moved_stops_the_step(transactional: 
     assert (transactional.version(), transactional.tables()) == (["1"], {"a"})
 
 
+def test_what_a_body_sets_for_its_transaction_is_not_set_for_the_next(on_postgresql: Runs) -> None:
+    level = "op.execute(\"INSERT INTO a (name) SELECT current_setting('transaction_isolation')\")"
+    on_postgresql.site.revision("1", None, body('op.execute("CREATE TABLE a (name text)")'))
+    on_postgresql.site.revision("2", "1", body('op.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")', level))
+    on_postgresql.site.revision("3", "2", body(level))
+    on_postgresql.upgrade()
+    assert query(on_postgresql.site.url, "SELECT name FROM a") == [("serializable",), ("read committed",)]
+
+
 # -- downgrades -----------------------------------------------------------------------------------------
 
 THERE_AND_BACK = """

@@ -12,16 +12,17 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 from alembic import op
-from linting import LATE, known, look
+from linting import LATE, assert_unsafe, known, look
 from support import fresh_database
 
+from flask_phased_migrate.facts import read_facts
 from flask_phased_migrate.rules import mysql as mysql_rules
 from flask_phased_migrate.rules import postgresql as postgresql_rules
 from flask_phased_migrate.rules.changes import Change, Column
 from flask_phased_migrate.rules.from_sql import read_sql
 from flask_phased_migrate.rules.postgresql import lock_of
 from flask_phased_migrate.rules.postgresql import locks_of as rules_locks_of
-from flask_phased_migrate.rules.schema import Facts
+from flask_phased_migrate.rules.schema import Facts, ForeignKey
 from flask_phased_migrate.rules.types import cost_on_mysql, cost_on_postgresql
 
 WEAK = {None, "AccessShareLock", "RowShareLock", "RowExclusiveLock", "ShareUpdateExclusiveLock"}
@@ -46,6 +47,10 @@ SHOP = [
     "CREATE TABLE parts (id int) PARTITION BY RANGE (id)",
     "CREATE TABLE part PARTITION OF parts FOR VALUES FROM (0) TO (9)",
     "CREATE TABLE loose (id int)",
+    "CREATE TABLE kin (id int)",
+    "CREATE TABLE firm (id int PRIMARY KEY)",
+    "CREATE TABLE town (id int PRIMARY KEY)",
+    "CREATE TABLE sale (a int REFERENCES firm, b int REFERENCES town)",
     "CREATE MATERIALIZED VIEW totals AS SELECT id FROM orders",
     "CREATE UNIQUE INDEX u_totals ON totals (id)",
     "CREATE DOMAIN price AS int",
@@ -153,6 +158,7 @@ ELSEWHERE = [
     (None, "REFRESH MATERIALIZED VIEW CONCURRENTLY totals", {"totals": "ExclusiveLock"}),
     ("attach-partition", "ALTER TABLE parts ATTACH PARTITION loose FOR VALUES FROM (10) TO (19)",
      {"parts": "ShareUpdateExclusiveLock", "loose": "AccessExclusiveLock"}),
+    (None, "ALTER TABLE loose INHERIT kin", {"kin": "ShareUpdateExclusiveLock", "loose": "AccessExclusiveLock"}),
     ("detach-partition", "ALTER TABLE parts DETACH PARTITION part",
      {"parts": "AccessExclusiveLock", "part": "AccessExclusiveLock"}),
     ("constrain-domain", "ALTER DOMAIN price ADD CONSTRAINT c CHECK (VALUE > 0)", {"priced": "ShareLock"}),
@@ -174,6 +180,29 @@ def test_postgresql_locks_other_things_as_the_catalogue_says(
     assert _all_locks(shop, text, locks) == locks
     found = {item.rule for item in look(lambda: op.execute(text), phase=LATE)}
     assert found == ({rule} if rule else set())
+
+
+def test_a_table_that_is_made_as_a_partition_locks_the_one_that_it_is_a_part_of(shop: sa.Engine) -> None:
+    text = "CREATE TABLE more PARTITION OF parts FOR VALUES FROM (10) TO (19)"
+    assert _all_locks(shop, text, ["parts"]) == {"parts": "AccessExclusiveLock"}
+    found = assert_unsafe(lambda: op.execute(text), "attach-partition", "ACCESS EXCLUSIVE on parts", level="warning")
+    assert str(found.rewrite).splitlines() == [
+        'op.execute("CREATE TABLE more (LIKE parts INCLUDING DEFAULTS INCLUDING CONSTRAINTS)")',
+        'op.execute("ALTER TABLE parts ATTACH PARTITION more FOR VALUES FROM(10) TO(19)")',
+    ]
+    weaker = [line.removeprefix('op.execute("').removesuffix('")') for line in str(found.rewrite).splitlines()]
+    assert _all_locks(shop, "; ".join(weaker), ["parts"]) == {"parts": "ShareUpdateExclusiveLock"}
+
+
+def test_a_table_that_is_dropped_locks_those_to_which_its_foreign_keys_refer(shop: sa.Engine) -> None:
+    with shop.connect() as connection:
+        facts = Facts(foreign_keys=read_facts(connection).foreign_keys)
+    assert facts.foreign_keys["sale", "sale_a_fkey"] == ForeignKey("firm", ("a",))
+    work = lambda: op.execute("DROP TABLE sale")  # noqa: E731
+    assert_unsafe(work, "drop-table", "on firm, town too", level="warning", phase=LATE, facts=facts)
+    assert _all_locks(shop, "DROP TABLE sale", ["firm", "town"]) == dict.fromkeys(
+        ("firm", "town"), "AccessExclusiveLock"
+    )
 
 
 def _all_locks(engine: sa.Engine, text: str, names: Iterable[str]) -> dict[str, str]:
@@ -296,7 +325,7 @@ def test_every_rule_of_postgresql_is_measured() -> None:
     measured = {row[0] for row in (*MEASURED, *ELSEWHERE)}
     beside = {
         "scan-under-lock", "several-foreign-keys", "cached-plan", "invalid-index-kept", "enum-value",
-        "concurrently-in-transaction",
+        "concurrently-in-transaction", "drop-table",
     }  # fmt: skip
     rules = {check.rule for check in postgresql_rules.CHECKS}
     assert rules - measured - beside == set(NOT_MEASURED)

@@ -11,7 +11,7 @@ from alembic import op
 from linting import LATE, assert_safe, assert_unsafe, known, look
 from sqlalchemy.dialects import mysql
 
-from flask_phased_migrate.rules.changes import Column
+from flask_phased_migrate.rules.changes import Column, Default
 
 A = sa.Column
 BOTH = pytest.mark.parametrize("dialect", ["mariadb", "mysql"])
@@ -118,6 +118,21 @@ def test_modify_is_compared_with_what_the_column_was() -> None:
     assert_unsafe(work, "change-type", dialect="mariadb", facts=known(orders=[narrow]))
     assert_safe(work, dialect="mariadb", facts=known(orders=[same]))
     assert_unsafe(work, "change-type", "perhaps", level="warning", dialect="mariadb")
+
+
+def test_a_column_written_anew_without_its_default_loses_it() -> None:
+    facts = known(orders=[Column("state", "VARCHAR(9)", nullable=False, default=Default("constant", "'new'"))])
+    lost = assert_unsafe(
+        sql("ALTER TABLE orders MODIFY state varchar(9) NOT NULL"), "change-default", "without one its INSERTs fail",
+        facts=facts, dialect="mariadb",
+    )  # fmt: skip
+    assert "server_default=None" in str(lost.rewrite)
+    rules = {
+        text: [(item.rule, item.level) for item in look(sql(f"ALTER TABLE orders {text}"), "mariadb", facts=facts)
+               if item.rule == "change-default"]
+        for text in ("MODIFY state varchar(9) NOT NULL DEFAULT 'new'", "CHANGE state state varchar(9) DEFAULT 'old'")
+    }  # fmt: skip
+    assert list(rules.values()) == [[], [("change-default", "info")]]
 
 
 def test_a_column_renamed_by_change_is_a_rename() -> None:

@@ -11,6 +11,8 @@ from alembic import op
 from linting import EARLY, LATE, assert_safe, assert_unsafe, known, look, report, revision
 from sqlalchemy.dialects import postgresql
 
+from flask_phased_migrate.operations import escape_colons
+
 A = sa.Column
 
 
@@ -116,6 +118,35 @@ def test_set_not_null_reads_the_table_unless_a_check_proves_it() -> None:
     assert_unsafe(sql("ALTER TABLE orders ALTER email SET NOT NULL"), "set-not-null", phase=LATE)
     assert_safe(proved, phase=LATE)
     assert_unsafe(proved, "set-not-null", phase=LATE, version=(11, 22))
+
+
+@pytest.mark.parametrize("table", ["orders", "a:b", "a :b", "Order by%", "a.b"])
+@pytest.mark.parametrize("name", ["Order by%", "x:y", "x :y", "p.q", "r)s", "(r", "Group", "is not null", "%(x)s"])
+def test_a_check_proves_it_of_any_name(table: str, name: str) -> None:
+    def proved() -> None:
+        op.create_check_constraint("c", table, escape_colons(f'"{name}" IS NOT NULL'), postgresql_not_valid=True)
+        with autocommit():
+            op.execute(escape_colons(f'ALTER TABLE "{table}" VALIDATE CONSTRAINT c'))
+        op.execute(escape_colons(f'ALTER TABLE "{table}" ALTER COLUMN "{name}" SET NOT NULL'))
+
+    assert_safe(proved, phase=LATE)
+    other = lambda: op.alter_column(table, "other", nullable=False)  # noqa: E731
+    assert_unsafe(lambda: (proved(), other()), "set-not-null", "other", phase=LATE)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["email IS NULL", "email IS NOT NULL OR n > 0", "NOT (email IS NOT NULL)", "lower(email) IS NOT NULL",
+     "(email IS NOT NULL) IS NOT NULL"],
+)  # fmt: skip
+def test_a_check_that_says_something_else_proves_nothing(text: str) -> None:
+    def checked() -> None:
+        op.create_check_constraint("c", "orders", text, postgresql_not_valid=True)
+        with autocommit():
+            op.execute("ALTER TABLE orders VALIDATE CONSTRAINT c")
+        op.execute("ALTER TABLE orders ALTER COLUMN email SET NOT NULL")
+
+    assert_unsafe(checked, "set-not-null", "orders.email", phase=LATE)
 
 
 def test_a_check_of_an_earlier_revision_or_of_the_database_proves_it_too() -> None:
@@ -305,6 +336,40 @@ def test_several_foreign_keys_have_a_transaction_each() -> None:
 def test_a_dropped_foreign_key_is_worth_a_word() -> None:
     work = lambda: op.drop_constraint("fk", "orders", type_="foreignkey")  # noqa: E731
     assert_unsafe(work, "drop-foreign-key", "orders", level="info", phase=LATE)
+
+
+def test_a_table_that_is_dropped_locks_those_to_which_its_foreign_keys_refer() -> None:
+    def making() -> None:
+        op.create_table("sale", A("id", sa.BigInteger(), primary_key=True),
+                        A("order_id", sa.BigInteger(), sa.ForeignKey("orders.id")),
+                        A("shop_id", sa.BigInteger(), sa.ForeignKey("shop.id", name="fk_shop")),
+                        A("before_id", sa.BigInteger(), sa.ForeignKey("sale.id")))  # fmt: skip
+
+    def one_by_one() -> None:
+        with autocommit():
+            op.drop_constraint("sale_order_id_fkey", "sale", type_="foreignkey")
+            op.execute("ALTER TABLE sale DROP CONSTRAINT fk_shop")
+        op.drop_table("sale")
+
+    def of(work: Callable[[], None]) -> list[Any]:
+        found = report([revision("1", {EARLY: making}), revision("2", {LATE: work}, "1")]).findings
+        return [item for item in found if item.revision == "2"]
+
+    (found,) = of(lambda: op.drop_table("sale"))
+    assert (found.rule, found.level) == ("drop-table", "warning")
+    assert "on orders, shop too" in found.message
+    assert str(found.rewrite).splitlines() == [
+        "with op.get_context().autocommit_block():",
+        '    op.drop_constraint("sale_order_id_fkey", "sale", type_="foreignkey")',
+        '    op.drop_constraint("fk_shop", "sale", type_="foreignkey")',
+        'op.drop_table("sale")',
+    ]
+    assert {item.rule for item in of(one_by_one)} == {"drop-foreign-key"}
+    assert of(lambda: op.execute("DROP TABLE sale, orders, shop")) == []
+    renamed = of(sql("ALTER TABLE shop RENAME TO store", "ALTER TABLE sale DROP COLUMN order_id", "DROP TABLE sale"))
+    assert [(item.level, "on store too" in item.message) for item in renamed if item.rule == "drop-table"] == [
+        ("info", True)
+    ]
 
 
 def test_an_exclusion_has_no_safe_way() -> None:

@@ -9,7 +9,8 @@ import sqlalchemy as sa
 from alembic.autogenerate import renderers
 from alembic.operations import MigrateOperation, ops
 
-from .statements import Autocommit, Batch, Sql, Written, escape_colons, quote_names, render_lines, text_literal
+from ..operations import escape_colons
+from .statements import Autocommit, Batch, Sql, Written, quote_names, render_lines, text_literal
 from .types import enum_name, model_enums
 from .values import Name, dotted
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -12,6 +11,8 @@ from alembic.autogenerate import renderers
 from alembic.autogenerate.render import render_op
 from alembic.operations import MigrateOperation, Operations
 from alembic.runtime.migration import MigrationContext
+
+from ..operations import escape_colons
 
 WIDTH = 100
 
@@ -90,11 +91,6 @@ def _render_sql(_context: Any, operation: Sql) -> list[str]:
         return [f"op.execute({quoted(text)})"]
     pieces = textwrap.wrap(text, WIDTH, drop_whitespace=False, break_long_words=False, break_on_hyphens=False)
     return ["op.execute(", *(f"    {quoted(piece)}" for piece in pieces), ")"]
-
-
-def escape_colons(text: str) -> str:
-    """Return SQL in which no colon begins a bound parameter of SQLAlchemy's ``text()``, which ``op.execute`` makes."""
-    return re.sub(r"(?<![:\w$\\]):(?=[\w$]+(?![:\w$]))", r"\\:", text)
 
 
 def quoted(text: str) -> str:

@@ -121,6 +121,25 @@ def parse_statement(text: str, dialect_name: str) -> exp.Expr:
         return sqlglot.parse_one(text, read=_DIALECTS.get(dialect_name))
 
 
+def column_that_is_not_null(text: str, dialect_name: str) -> str | None:
+    """Return in lower case the column of which a condition says no more than that it is not NULL, None for others."""
+    try:
+        tree = parse_statement(f"SELECT {text}", dialect_name)
+    except (SqlglotError, RecursionError):
+        return None
+    found = tree.expressions[0] if isinstance(tree, exp.Select) and len(tree.expressions) == 1 else None
+    is_negated = False
+    while isinstance(found, (exp.Paren, exp.Not)):
+        is_negated ^= isinstance(found, exp.Not)
+        found = found.this
+    if not isinstance(found, exp.Is) or not isinstance(found.expression, exp.Null):
+        return None
+    # Of some engines the parser has NOT around IS, of others as a mark on it.
+    is_negated ^= bool(found.args.get("negate"))
+    column = found.this.unnest()
+    return str(column.name).casefold() if is_negated and isinstance(column, exp.Column) else None
+
+
 def word_of(token: Token) -> str:
     """Return a token as a keyword in capitals; "" for a quoted name or a string."""
     return _word(token)

@@ -272,9 +272,11 @@ class TableOption(Change):
 
 @dataclass(frozen=True)
 class AttachPartition(Change):
-    """A table made a partition."""
+    """A table made a partition; one that ``is_new`` is made as such. ``bounds`` is which rows it has, as written."""
 
     partition: Name
+    is_new: bool = False
+    bounds: str = ""
 
 
 @dataclass(frozen=True)

@@ -142,7 +142,7 @@ def judge_default(text: str, dialect_name: str) -> Default:
     if plain or (text[:1] == "'" and text.find("'", 1) == len(text) - 1):
         # Not worth loading the parser.
         return Default("constant", text)
-    from .from_sql import read_default_text
+    from .from_sql.defaults import read_default_text
 
     return read_default_text(text, dialect_name)
 
@@ -196,7 +196,10 @@ def _referent(item: sa.ForeignKeyConstraint) -> tuple[Name, tuple[str, ...]]:
 
 def _text(clause: Any, dialect: Any) -> str:
     if isinstance(clause, str):
-        return clause
+        if "\\:" not in clause:
+            return clause
+        # SQLAlchemy makes a text() of it, in which a colon that begins no parameter is escaped.
+        clause = sa.text(clause)
     try:
         return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     except sa.exc.SQLAlchemyError:

@@ -88,7 +88,7 @@ def _default(change: AddColumn, at: Situation) -> Problems:
     if default is None or default.kind not in ("volatile", "unknown"):
         return
     made = f"sa.Column({recipes.quoted(change.column.name)}, {recipes.type_code(change.column.type_, at)})"
-    option = f"server_default=sa.text({recipes.quoted(default.text or '...')})"
+    option = f"server_default={recipes.sql_text(default.text or '...')}"
     option += recipes.existing_type(at, change.column.type_)
     lines = [
         f"op.add_column({recipes.quoted(change.table.table)}, {made}{recipes.schema_of(change.table)})",

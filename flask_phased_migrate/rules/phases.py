@@ -15,6 +15,7 @@ from .changes import (
     CreateIndex,
     CreateTable,
     CreateView,
+    Default,
     DropColumn,
     DropIndex,
     DropNotNull,
@@ -325,9 +326,7 @@ def _default_late(change: SetDefault, at: Situation) -> Problems:
     is_mapped = at.has_model(change.table, change.column)
     if not change.default.fills or is_mapped is False or known is None or not known.must_be_given:
         return
-    default = recipes.alter(
-        change.table, change.column, f"server_default=sa.text({recipes.quoted(change.default.text)})"
-    )
+    default = recipes.alter(change.table, change.column, f"server_default={recipes.sql_text(change.default.text)}")
     yield Problem(
         "warning",
         f"{change.table}.{change.column} is NOT NULL and gets its default in {at.phase}, after the deploy: where the "
@@ -464,6 +463,21 @@ def _modify(change: ChangeOfColumn, at: Situation) -> Problems:
         yield from _set_not_null(SetNotNull(change.table, change.column, change.to.type_), at)
 
 
+def _modify_default(change: ChangeOfColumn, at: Situation) -> Problems:
+    """Look for a default that a column loses since it is written anew without it, or that is another."""
+    known = at.schema.column(change.table, change.column)
+    if known is None or known.default is None or change.to.default is None or change.to.numbers_itself:
+        return
+    if known.default.fills != change.to.default.fills or _spelled(known.default) != _spelled(change.to.default):
+        new = SetDefault(change.table, change.column, change.to.default, change.to.nullable, known.default)
+        yield from _change_default(new, at)
+
+
+def _spelled(default: Default) -> str:
+    """Return a default as no engine quotes it: MySQL tells a text without its quotes."""
+    return default.text.strip("()'").casefold()
+
+
 # -- what is undone -------------------------------------------------------------------------------------
 
 
@@ -507,6 +521,7 @@ CHECKS = (
     Check("not-null-without-default", (AddColumn,), _add_required, "new"),
     Check("set-not-null", (SetNotNull,), _set_not_null, "new"),
     Check("set-not-null", (ChangeOfColumn,), _modify, "new"),
+    Check("change-default", (ChangeOfColumn,), _modify_default, "new"),
     Check("drop-not-null", (DropNotNull,), _drop_not_null, "new"),
     Check("change-default", (SetDefault,), _change_default, "new"),
     Check("too-early", (AddConstraint, CreateIndex), _stricter, "new"),

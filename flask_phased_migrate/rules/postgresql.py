@@ -80,7 +80,7 @@ def locks_of(change: Change) -> Iterator[tuple[str, str]]:
     elif isinstance(change, CreateTable):
         yield from ((key.referent.key, "SHARE ROW EXCLUSIVE") for key in change.keys if key.referent is not None)
     elif isinstance(change, AttachPartition):
-        yield change.partition.key, "ACCESS EXCLUSIVE"
+        yield (change.table if change.is_new else change.partition).key, "ACCESS EXCLUSIVE"
 
 
 # -- columns ------------------------------------------------------------------------------------------
@@ -111,7 +111,7 @@ def _fill_later(change: AddColumn, at: Situation) -> str:
     schema = recipes.schema_of(change.table)
     made = f"sa.Column({recipes.quoted(column.name)}, {recipes.type_code(column.type_, at)})"
     text = column.default.text if column.default is not None and column.default.fills else "..."
-    default = recipes.alter(change.table, column.name, f"server_default=sa.text({recipes.quoted(text)})")
+    default = recipes.alter(change.table, column.name, f"server_default={recipes.sql_text(text)}")
     return recipes.in_phase(at, at.early, [f"op.add_column({table}, {made}{schema})", default])
 
 
@@ -447,8 +447,32 @@ def _key_name(change: AddConstraint) -> str:
     return change.name or f"{change.table.table}_{'_'.join(change.columns)}_fkey"
 
 
-def _drop_key(change: DropConstraint, _at: Situation) -> Problems:
-    if change.kind == "foreign key":
+def _drop_table(change: DropTable, at: Situation) -> Problems:
+    """Look for the tables that are locked with the one that is dropped, since its foreign keys refer to them."""
+    gone = {act.change.table.key for act in at.after if isinstance(act.change, DropTable)}
+    others = {
+        key: name
+        for key, name in at.schema.referents(change.table).items()
+        if key not in gone and not _is_free(at, key)
+    }
+    if not others:
+        return
+    schema, table = recipes.schema_of(change.table), recipes.quoted(change.table.table)
+    drops = [
+        f'op.drop_constraint({recipes.quoted(name)}, {table}, type_="foreignkey"{schema})' for name in others.values()
+    ]
+    names = ", ".join(sorted(others))
+    yield Problem(
+        "warning" if len(others) > 1 else "info",
+        f"DROP TABLE {change.table} takes ACCESS EXCLUSIVE on {names} too, to which its foreign keys refer"
+        f"{', on all of them at once' if len(others) > 1 else ''}. Drop those first, each by itself.",
+        "\n".join([*recipes.by_itself(*drops), f"op.drop_table({table}{schema})"]),
+    )
+
+
+def _drop_key(change: DropConstraint, at: Situation) -> Problems:
+    # By its name alone SQL drops any constraint.
+    if change.kind == "foreign key" or (change.table.key, change.name.casefold()) in at.schema.foreign_keys:
         schema = recipes.schema_of(change.table)
         words = f"{recipes.quoted(change.name)}, {recipes.quoted(change.table.table)}"
         yield Problem(
@@ -620,7 +644,7 @@ def batches(change: WriteRows, at: Situation) -> str:
         some = "WHERE ... LIMIT 1000"
     verb = f"UPDATE {table} SET ..." if change.kind != "delete" else f"DELETE FROM {table}"
     block = recipes.by_itself(
-        f"batch = sa.text({recipes.quoted(f'{verb} {some}')})",
+        f"batch = {recipes.sql_text(f'{verb} {some}')}",
         "while op.get_bind().execute(batch).rowcount:",
         "    pass",
     )
@@ -728,7 +752,22 @@ def _detach(change: DetachPartition, at: Situation) -> Problems:
 
 
 def _attach(change: AttachPartition, at: Situation) -> Problems:
-    if not at.is_idle(change.partition):
+    if change.is_new and not at.is_idle(change.table):
+        table, partition = recipes.table_sql(at, change.table), recipes.table_sql(at, change.partition)
+        yield Problem(
+            "warning",
+            f"CREATE TABLE ... PARTITION OF takes ACCESS EXCLUSIVE on {change.table}: everybody queues behind it "
+            "while it waits. Make the table by itself, then attach it: that lets them go on.",
+            "\n".join(
+                [
+                    recipes.execute(
+                        f"CREATE TABLE {partition} (LIKE {table} INCLUDING DEFAULTS INCLUDING CONSTRAINTS)"
+                    ),
+                    recipes.execute(f"ALTER TABLE {table} ATTACH PARTITION {partition} {change.bounds}"),
+                ]
+            ),
+        )
+    elif not at.is_idle(change.partition):
         yield Problem(
             "warning",
             f"ATTACH PARTITION reads all of {change.partition} under ACCESS EXCLUSIVE on it, unless a validated CHECK "
@@ -805,6 +844,7 @@ CHECKS = (
     Check("foreign-key", (AddConstraint,), _foreign_key, "idle"),
     Check("several-foreign-keys", (AddConstraint,), _several_keys, "idle"),
     Check("drop-foreign-key", (DropConstraint,), _drop_key, "idle"),
+    Check("drop-table", (DropTable,), _drop_table, "new"),
     Check("check-constraint", (AddConstraint,), _check, "idle"),
     Check("exclude-constraint", (AddConstraint,), _exclude, "idle"),
     Check("scan-under-lock", (ValidateConstraint,), _scan_under_lock, "idle"),

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import mysql, postgresql
+from sqlalchemy.dialects import mysql, postgresql, sqlite
 
+from ..operations import escape_colons
 from .changes import AddConstraint, Column, CreateIndex, Name
 from .situation import Situation
 from .types import split_type
@@ -59,14 +62,26 @@ def schema_of(table: Name, word: str = "schema") -> str:
 
 def execute(sql: str) -> str:
     """Return an operation that executes SQL."""
-    return f"op.execute({quoted(sql)})"
+    return f"op.execute({quoted(escape_colons(sql))})"
+
+
+def sql_text(sql: str) -> str:
+    """Return SQL that is an argument of an operation."""
+    return f"sa.text({quoted(escape_colons(sql))})"
 
 
 def identifier(at: Situation, name: str) -> str:
     """Return a name as SQL has it."""
-    plain = re.fullmatch(r"[a-z_][a-z0-9_]*", name) is not None
-    mark = "`" if at.target.is_mysql else '"'
-    return name if plain else f"{mark}{name}{mark}"
+    return str(_preparer("mysql" if at.target.is_mysql else at.target.dialect).quote(name))
+
+
+@cache
+def _preparer(dialect_name: str) -> Any:
+    # By name: no percent sign is doubled for a driver.
+    return _DIALECTS.get(dialect_name, postgresql.dialect)(paramstyle="named").identifier_preparer
+
+
+_DIALECTS: Mapping[str, Any] = {"mysql": mysql.dialect, "sqlite": sqlite.dialect}
 
 
 def table_sql(at: Situation, table: Name) -> str:
@@ -86,7 +101,7 @@ def add_column(table: Name, column: Column, at: Situation) -> str:
     if column.nullable is False:
         words.append("nullable=False")
     if column.default is not None and column.default.fills:
-        words.append(f"server_default=sa.text({quoted(column.default.text)})")
+        words.append(f"server_default={sql_text(column.default.text)}")
     return f"op.add_column({quoted(table.table)}, sa.Column({', '.join(words)}){schema_of(table)})"
 
 
@@ -97,7 +112,7 @@ def create_index(change: CreateIndex, *, concurrently: bool = False, name: str =
         words.append("unique=True")
     words += [f"{option}={code}" for option, code in change.options]
     if change.where:
-        words.append(f"postgresql_where=sa.text({quoted(change.where)})")
+        words.append(f"postgresql_where={sql_text(change.where)}")
     if concurrently:
         words.append("postgresql_concurrently=True")
     return f"op.create_index({', '.join(words)}{schema_of(change.table)})"
@@ -110,7 +125,7 @@ def _index_name(change: CreateIndex) -> str:
 def _elements(change: CreateIndex) -> str:
     """Return the columns of an index as a list; what is more than a name, as text."""
     elements = change.elements or change.columns
-    codes = [quoted(item) if _is_name(item, change) else f"sa.text({quoted(item)})" for item in elements]
+    codes = [quoted(item) if _is_name(item, change) else sql_text(item) for item in elements]
     return f"[{', '.join(codes or ['...'])}]"
 
 
@@ -134,10 +149,10 @@ def foreign_key(change: AddConstraint, *, not_valid: bool) -> str:
 
 def check(table: Name, name: str, text: str, *, not_valid: bool) -> str:
     """Return the operation that adds a CHECK constraint."""
-    option = ", postgresql_not_valid=True" if not_valid else ""
-    return (
-        f"op.create_check_constraint({quoted(name)}, {quoted(table.table)}, {quoted(text)}{option}{schema_of(table)})"
-    )
+    words = [quoted(name), quoted(table.table), quoted(escape_colons(text))]
+    if not_valid:
+        words.append("postgresql_not_valid=True")
+    return f"op.create_check_constraint({', '.join(words)}{schema_of(table)})"
 
 
 def unique(change: AddConstraint) -> str:

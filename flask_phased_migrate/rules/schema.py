@@ -34,15 +34,24 @@ ColumnKey = tuple[str, str]
 
 
 @dataclass(frozen=True)
+class ForeignKey:
+    """The table to which a foreign key refers, by its key, and its own columns."""
+
+    referent: str
+    columns: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Facts:
     """What a database says: its columns by (table, column), how many rows its tables have, which columns a validated
-    CHECK keeps from being NULL, and the columns of its indexes by (table, index). All names in lower case; a table's
-    is the key of its :class:`.changes.Name`."""
+    CHECK keeps from being NULL, the columns of its indexes by (table, index), and its foreign keys by (table, name).
+    All names in lower case; a table's is the key of its :class:`.changes.Name`."""
 
     columns: Mapping[ColumnKey, Column] = field(default_factory=dict)
     rows: Mapping[str, int] = field(default_factory=dict)
     never_null: frozenset[ColumnKey] = frozenset()
     indexes: Mapping[tuple[str, str], tuple[str, ...]] = field(default_factory=dict)
+    foreign_keys: Mapping[tuple[str, str], ForeignKey] = field(default_factory=dict)
 
 
 class Schema:
@@ -53,6 +62,7 @@ class Schema:
         self.columns: dict[ColumnKey, Column] = dict(self.facts.columns)
         self.never_null: set[ColumnKey] = set(self.facts.never_null)
         self.indexes: dict[tuple[str, str], tuple[str, ...]] = dict(self.facts.indexes)
+        self.foreign_keys: dict[tuple[str, str], ForeignKey] = dict(self.facts.foreign_keys)
         self.primary_keys: dict[str, tuple[str, ...]] = {}
         self.new_tables: set[str] = set()
         self.new_columns: set[ColumnKey] = set()
@@ -114,6 +124,14 @@ class Schema:
         found += [names for key, names in self.primary_keys.items() if key == table]
         return any(tuple(name.casefold() for name in names[: len(wanted)]) == wanted for names in found)
 
+    def referents(self, table: Name) -> dict[str, str]:
+        """Return the other tables to which foreign keys of a table refer, by their keys, and one such key of each."""
+        return {
+            key.referent: name
+            for (owner, name), key in sorted(self.foreign_keys.items(), reverse=True)
+            if owner == table.key != key.referent
+        }
+
     def apply(self, change: Change) -> None:
         """Take over what a change does."""
         table = change.table.key
@@ -163,9 +181,17 @@ class Schema:
         for key in [key for key in self.columns if key[0] == table]:
             self._forget_column(key)
         self.indexes = {key: columns for key, columns in self.indexes.items() if key[0] != table}
+        self.foreign_keys = {
+            key: item for key, item in self.foreign_keys.items() if table not in (key[0], item.referent)
+        }
 
     def _forget_column(self, key: ColumnKey) -> None:
         self.columns.pop(key, None)
+        gone = [
+            name for name, item in self.foreign_keys.items() if name[0] == key[0] and key[1] in _lower(item.columns)
+        ]
+        for name in gone:
+            self.foreign_keys.pop(name)
         for known in (self.new_columns, self.never_null, self.relaxed):
             known.discard(key)
 
@@ -179,6 +205,10 @@ class Schema:
         self.indexes = {
             (new if table == old else table, name): columns for (table, name), columns in self.indexes.items()
         }
+        self.foreign_keys = {
+            (new if table == old else table, name): replace(key, referent=new) if key.referent == old else key
+            for (table, name), key in self.foreign_keys.items()
+        }
         if old in self.primary_keys:
             self.primary_keys[new] = self.primary_keys.pop(old)
         if old in self.new_tables:
@@ -189,6 +219,10 @@ class Schema:
         old, new = (table, change.column.casefold()), (table, change.new.casefold())
         if old in self.columns:
             self.columns[new] = replace(self.columns.pop(old), name=change.new)
+        for name, key in self.foreign_keys.items():
+            if name[0] == table and old[1] in _lower(key.columns):
+                columns = tuple(change.new if column.casefold() == old[1] else column for column in key.columns)
+                self.foreign_keys[name] = replace(key, columns=columns)
         for known in (self.new_columns, self.never_null, self.relaxed):
             if old in known:
                 known.discard(old)
@@ -219,6 +253,10 @@ class Schema:
                 self.indexes[(table, change.name.casefold() or ",".join(change.columns))] = change.columns
             elif change.kind == "primary key" and change.columns:
                 self.primary_keys[table] = change.columns
+            elif change.kind == "foreign key" and change.referent is not None:
+                # Without a name it has the one that PostgreSQL gives it.
+                name = change.name or "_".join((change.table.table, *change.columns, "fkey"))
+                self.foreign_keys[(table, name.casefold())] = ForeignKey(change.referent.key, change.columns)
             column = never_null_column(change.text) if change.kind == "check" else None
             if column is not None:
                 self._checks[(table, change.name.casefold())] = (table, column)
@@ -230,17 +268,21 @@ class Schema:
                 self.never_null.add(known)
         else:
             self.indexes.pop((table, change.name.casefold()), None)
+            self.foreign_keys.pop((table, change.name.casefold()), None)
             dropped = self._checks.pop((table, change.name.casefold()), None)
             if dropped is not None:
                 self.never_null.discard(dropped)
 
 
+def _lower(names: Collection[str]) -> set[str]:
+    return {name.casefold() for name in names}
+
+
 def never_null_column(text: str) -> str | None:
     """Return in lower case the column of which a condition says no more than that it is not NULL."""
-    pieces = text.replace("(", " ").replace(")", " ").strip().rsplit(None, 3)
-    if [word.upper() for word in pieces[1:]] != ["IS", "NOT", "NULL"]:
+    if text.rstrip(") \n")[-4:].casefold() != "null":
+        # Not worth loading the parser.
         return None
-    name = pieces[0]
-    if " " in name and not name.endswith(('"', "`")):
-        return None
-    return name.rpartition(".")[2].strip('"`').casefold()
+    from ..inspection.statements import column_that_is_not_null
+
+    return column_that_is_not_null(text, "mysql" if "`" in text else "postgresql")
