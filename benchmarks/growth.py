@@ -8,7 +8,7 @@ from math import log
 
 from .measures import cpu_s, run
 from .projects import Workshop
-from .rows import GROWTHS, MOST_GROWTH, Growth
+from .rows import DATA, GROWTHS, MOST_GROWTH, Growth
 
 TOOL = "ours_own"
 
@@ -60,7 +60,7 @@ def _grown(workshop: Workshop, growth: Growth, sizes: Sequence[int]) -> Iterator
 
 def _seconds(workshop: Workshop, growth: Growth, shape: str, revisions: int) -> float:
     home = workshop.project(shape, revisions, growth.body)
-    words = growth.words if growth.words[0] in ("data",) else ("db", *growth.words)
+    words = DATA if growth.words == DATA else ("db", *growth.words)
     with workshop.database(home, TOOL, "none") as url:
         heads = workshop.call(home, TOOL, ("db", "heads"), url)
         run(heads.command, heads.environment, home)  # writes the index

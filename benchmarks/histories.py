@@ -231,8 +231,11 @@ class Standing:
 
 
 Kinds = Mapping[str, str]
-CYCLES: Kinds = MappingProxyType({"plain": "CAAAAAAAAA", "mixed": "CAAAIAACAAIADACAAIXU"})
-"""What the revisions of a body do in turn: create a table, add a column or an index, drop either, update a table."""
+CYCLES: Kinds = MappingProxyType({"plain": "CAAAAAAAAA", "mixed": "CAAAIAACAAIAADACAAIXU", "select": "S"})
+"""What the revisions of a body do in turn.
+
+Create a table, add a column or an index, drop either, update a table; or nothing but ask the server for something.
+"""
 
 
 def kind_of(cycle: str, number: int, standing: Standing) -> str:

@@ -135,7 +135,12 @@ class Growth:
 MOST_GROWTH = 1.1
 """The exponent that is asked for: time is proportional to this power of the number of revisions, at the most."""
 _UNTOUCHED = ("heads", "history", "show head", "branches", "graph", "status", "current", "upgrade --plan")
-_EXPORTED = ("sql base:head", "sql --split parts base:head", "sql --phase before-deploy base:head", "sql head:base")
+_EXPORTED = (
+    "sql base:head",
+    "sql --split parts base:head",
+    "sql --phase before-deploy base:head",
+    "sql --downgrade head:base",
+)
 _STAMPED = ("status", "current", "upgrade", "ready", "journal", "check", "lint", "stamp head", "downgrade --plan base")
 GROWTHS: tuple[Growth, ...] = (
     *(Growth(tuple(words.split())) for words in (*_UNTOUCHED, *_EXPORTED)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import sqlalchemy as sa
@@ -11,8 +12,12 @@ from support import fresh_database, server_url
 
 from benchmarks import proxy
 from benchmarks.__main__ import main
+from benchmarks.drawing import draw_ratios
+from benchmarks.growth import Grown
 from benchmarks.histories import branched, write_history
 from benchmarks.round_trips import measure_round_trips
+from benchmarks.rows import GROWTHS, ROWS
+from benchmarks.speed import Figure
 
 
 def history(folder: Path, revisions: int, body: str) -> dict[str, str]:
@@ -21,7 +26,7 @@ def history(folder: Path, revisions: int, body: str) -> dict[str, str]:
     return {file.name: file.read_text() for file in folder.iterdir()}
 
 
-@pytest.mark.parametrize("body", ["plain", "phased", "mixed"])
+@pytest.mark.parametrize("body", ["plain", "phased", "mixed", "select"])
 def test_a_history_is_the_same_each_time(tmp_path: Path, body: str):
     assert history(tmp_path / "first", 12, body) == history(tmp_path / "second", 12, body)
 
@@ -93,3 +98,38 @@ def test_the_table_of_speed_is_measured_against_peers_of_its_own(tmp_path: Path)
         ("data of every revision", "alembic-offline", "linear", 3, "cpu", None)
     ]
     assert len(said) == 1 and "data of every revision" in picture.read_text()
+
+
+def figure(ours: float, theirs: float | None, asked: float | None = None, limit: float | None = None) -> Figure:
+    ratio = None if theirs is None else theirs / ours
+    return Figure("heads & more", "alembic", "linear", 1000, "cpu", ours, theirs, ratio, asked, limit)
+
+
+@pytest.mark.parametrize(
+    ("found", "met"),
+    [
+        (figure(1.0, 2.0), None),
+        (figure(1.0, 1.696, asked=1.7), True),
+        (figure(1.0, 1.69, asked=1.7), False),
+        (figure(2.5, None, limit=2.5), True),
+        (figure(2.6, None, limit=2.5), False),
+    ],
+)
+def test_a_row_tells_whether_what_is_asked_for_is_met(found: Figure, met: bool | None):
+    assert found.is_met is met
+    assert ("MISSED" in found.line) == (met is False)
+
+
+def test_the_drawing_has_a_bar_for_each_ratio_and_a_stroke_for_what_is_asked():
+    text = draw_ratios([figure(1.0, 2.0, asked=1.7), figure(1.0, 1.5, asked=1.7), figure(1.0, None, limit=2.0)])
+    kinds = [node.get("class") for node in ElementTree.fromstring(text).iter() if node.get("class")]
+    assert kinds == ["met", "asked", "missed", "asked"]
+
+
+def test_growth_is_the_exponent_between_the_last_two_lengths():
+    assert Grown("growth of heads", "linear", (10, 100, 1000), (5.0, 1.0, 100.0)).exponent == pytest.approx(2.0)
+
+
+def test_every_row_and_growth_has_a_name_of_its_own():
+    jobs = [(row.job, row.peer, row.shape) for row in ROWS] + [(growth.job, growth.body, "") for growth in GROWTHS]
+    assert len(set(jobs)) == len(jobs)
