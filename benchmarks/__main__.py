@@ -17,9 +17,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from . import databases, round_trips, speed, timing
+from . import databases, growth, round_trips, speed, timing
 from .apps import make_site
+from .drawing import draw_ratios
 from .histories import SHAPES
+from .projects import Workshop
 from .report import Figures, as_json, describe_round_trips, describe_timing, read_versions
 
 Say = Callable[[str], None]
@@ -54,6 +56,17 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--folder", type=Path, help="where to work: SQLite's disk; default: the temporary folder")
     parser.add_argument("--trace", action="store_true", help="print the requests behind the counts of round trips")
     parser.add_argument("--only", default="", metavar="WORDS", help="of speed, the rows with these words in them")
+    parser.add_argument(
+        "--growth",
+        type=int,
+        nargs="*",
+        default=[5000, 20000],
+        metavar="N",
+        help="of speed, the revisions between which growth is measured; default: 5000 20000; none leaves it out",
+    )
+    parser.add_argument(
+        "--processor-time", action="store_true", help="of speed: do without cachegrind, which takes its time"
+    )
     parser.add_argument("--svg", type=Path, metavar="FILE", help="draw the ratios of speed into FILE")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures to FILE")
     return parser.parse_args(arguments)
@@ -61,13 +74,19 @@ def parse(arguments: Sequence[str] | None) -> argparse.Namespace:
 
 def _measure_speed(options: argparse.Namespace, say: Say) -> int:
     with tempfile.TemporaryDirectory(prefix="fpm_benchmark_", dir=options.folder) as name:
-        bench = speed.Bench(Path(name), options.rounds)
+        workshop = Workshop(Path(name))
+        bench = speed.Bench(workshop, options.rounds, counting=not options.processor_time)
         figures = speed.measure_speed(bench, options.revisions, options.only, say)
+        grown = growth.measure_growth(workshop, options.growth, options.only, say)
     if options.json is not None:
-        found = {"schema": 1, "speed": [asdict(figure) for figure in figures]}
+        found = {
+            "schema": 1,
+            "speed": [asdict(figure) for figure in figures],
+            "growth": [{**asdict(figure), "exponent": figure.exponent} for figure in grown],
+        }
         options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
     if options.svg is not None:
-        options.svg.write_text(speed.draw_figures(figures), encoding="utf-8")
+        options.svg.write_text(draw_ratios(figures), encoding="utf-8")
     return 0
 
 

@@ -116,6 +116,15 @@ def downgrade():
     # ### end Alembic commands ###
 """
 
+SELECT = """
+def upgrade():
+    op.execute('SELECT 1')
+
+
+def downgrade():
+    op.execute('SELECT 1')
+"""
+
 TEMPLATES: Mapping[str, str] = MappingProxyType(
     {
         "C": CREATE_TABLE,
@@ -124,6 +133,7 @@ TEMPLATES: Mapping[str, str] = MappingProxyType(
         "D": undone(ADD_INDEX),
         "X": DROP_COLUMN,
         "U": UPDATE,
+        "S": SELECT,
     }
 )
 
@@ -256,8 +266,8 @@ def body_of(kind: str, number: int, standing: Standing) -> str:
 def write_history(versions: Path, revisions: int, *, shape: str = "linear", body: str = "plain") -> None:
     """Write ``revisions`` files into the folder ``versions``, which must exist.
 
-    :param body: ``plain``, one DDL statement each; ``mixed``, as a project has them over the years; ``phased``, a
-        statement in each of the default phases.
+    :param body: ``plain``, one DDL statement each; ``mixed``, as a project has them over the years; ``select``,
+        work that takes a server no time; ``phased``, a statement in each of the default phases.
     """
     standings = {0: Standing()}
     for planned in SHAPES[shape](revisions):

@@ -15,20 +15,28 @@ import re
 import stat
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cached_property
 from hashlib import sha256
 from importlib.util import cache_from_source
-from operator import attrgetter
-from typing import Any, NamedTuple, TypeAlias
+from typing import Any, BinaryIO, Literal, NamedTuple, TypeAlias
 from zlib import crc32
 
-FORMAT = 2
+FORMAT = 3
 """Changes with what the cache file holds, and with how revision files are read."""
 
-Stat: TypeAlias = tuple[str, int, int, int, int]
-"""Path, size, time of the last change of content and of anything (nanoseconds), inode."""
+
+class Files(NamedTuple):
+    """The revision files, in Alembic's order.
+
+    ``stats`` has four numbers for each of ``paths``: its size, the times of the last change of content and of anything
+    (nanoseconds), its inode. They are not in a tuple for each file, since thousands of those take their time.
+    """
+
+    paths: tuple[str, ...]
+    stats: tuple[int, ...]
+
 
 Outline: TypeAlias = tuple[Any, ...]
 """What a file has for one direction:
@@ -66,16 +74,37 @@ Links: TypeAlias = tuple[str, tuple[str, ...], tuple[str, ...], tuple[str, ...],
 """The first five of a file's facts: what lists and graphs need. They are kept apart, so that reading them is quick."""
 
 
+Part: TypeAlias = Literal["head", "links", "facts"]
+"""How much of an index is wanted; each has those before it."""
+
+
 class Index:
     """What is known of the revision files, in Alembic's order.
 
-    ``links`` has None for a file of which only an import tells; ``facts`` likewise.
+    ``links`` has None for a file of which only an import tells; ``facts`` likewise. ``head`` is the one head of a
+    plain history (see :func:`.plain_order`), None of another; ``is_line`` tells whether it is one line
+    without a dependency.
     """
 
-    def __init__(self, paths: tuple[str, ...], links: tuple[Links | None, ...], more: bytes | memoryview) -> None:
+    def __init__(self, paths: tuple[str, ...], known: _Known) -> None:
         self.paths = paths
-        self.links = links
-        self._more = more
+        self.head, self.is_line = known.head, known.is_line
+        self._links, self._more = known.links, known.more
+
+    @cached_property
+    def _ordered_links(self) -> tuple[tuple[int, ...] | None, tuple[Links | None, ...]]:
+        return marshal.loads(self._links)  # type: ignore[no-any-return]
+
+    @property
+    def links(self) -> tuple[Links | None, ...]:
+        """Links of each file."""
+        return self._ordered_links[1]
+
+    @cached_property
+    def newest_first(self) -> tuple[Links, ...]:
+        """Links of a plain history, in the order of a listing; none of another."""
+        order, links = self._ordered_links
+        return tuple([links[position] for position in order or ()])  # type: ignore[misc]
 
     @cached_property
     def facts(self) -> tuple[FileFacts | None, ...]:
@@ -382,57 +411,83 @@ _RUNNING = (
 )
 
 
+# -- the history that files make -----------------------------------------------------------------------
+
+
+def plain_order(links: tuple[Links | None, ...]) -> tuple[int, ...] | None:
+    """Return the positions of revisions in the order of a listing.
+
+    None where only Alembic knows what to say of the history: labels, several heads, dependencies by other names than
+    ids, a mistake, a file that has to be imported.
+    """
+    positions = {item[0]: position for position, item in enumerate(links) if item is not None}
+    known = [item for item in links if item is not None]
+    if len(positions) < len(links) or ILLEGAL_IN_IDS.intersection("".join(positions)):
+        return None
+    parents = {name for item in known for name in item[1]}
+    needed = {name for item in known for name in item[2]}
+    if not positions.keys() >= parents | needed or any(item[3] for item in known):
+        return None
+    if len(positions) != len(parents) + 1 or any(len(set(item[1])) < len(item[1]) for item in known):
+        return None
+    from .graph import Graph, Revision
+
+    graph = Graph({item[0]: Revision(item[0], item[1], item[2]) for item in known})
+    return tuple([positions[name] for name in graph.newest_first(positions)]) if graph.is_acyclic() else None
+
+
 # -- the files of a folder ----------------------------------------------------------------------------
 
 
-def list_files(locations: Sequence[str | os.PathLike[str]], *, recursive: bool = False) -> tuple[Stat, ...] | None:
-    """Return the revision files of all version locations in Alembic's order, links followed to where they lead.
+def list_files(locations: Sequence[str | os.PathLike[str]], *, recursive: bool = False) -> Files | None:
+    """Return the revision files of all version locations, links followed to where they lead.
 
     None where a file is met twice, of which Alembic warns, or one cannot be asked.
     """
-    found: list[Stat] = []
+    paths: list[str] = []
+    stats: list[int] = []
     others: list[str] = []
     try:
         for location in locations:
-            _list_folder(os.fspath(location), recursive, found, others)
+            _list_folder(os.fspath(location), recursive, (paths, stats), others)
     except OSError:
         return None
-    if others or recursive or len(locations) > 1:
-        paths = {item[0] for item in found}
-        if len(paths.union(others)) < len(found) + len(others):
-            return None
-    return tuple(found)
+    if (others or recursive or len(locations) > 1) and len({*paths, *others}) < len(paths) + len(others):
+        return None
+    return Files(tuple(paths), tuple(stats))
 
 
-def _list_folder(location: str, recursive: bool, found: list[Stat], others: list[str]) -> None:
+def _list_folder(location: str, recursive: bool, found: tuple[list[str], list[int]], others: list[str]) -> None:
     """Add a folder's revision files to ``found``, the paths of its other files to ``others``."""
     if not os.path.isdir(location):
         return
+    paths, stats = found
     prefix = os.path.join(os.path.realpath(location), "")
     folders = []
-    with os.scandir(location) as entries:
-        waiting = sorted(entries, key=attrgetter("name"), reverse=True)
-    while waiting:
-        # Each entry keeps what it was asked, a kilobyte; none of them is kept longer than needed.
-        entry = waiting.pop()
-        name = entry.name
-        if name.endswith(".py") and entry.is_file(follow_symlinks=False) and not name.startswith((".#", "__init__")):
-            now = entry.stat(follow_symlinks=False)
-            found.append((prefix + name, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino))
-        elif entry.is_dir():
-            folders.append(entry)
-        elif not entry.is_symlink():
-            others.append(prefix + name)
-        elif not name.endswith(".py") or name.startswith((".#", "__init__")):
-            others.append(os.path.realpath(prefix + name))
+    # Every command comes by here with every file: hence no entries of scandir(), and no call that can be spared.
+    for name in sorted(os.listdir(location)):
+        path = prefix + name
+        now = os.lstat(path)
+        kind = now.st_mode & 0o170000
+        is_revision = name.endswith(".py") and not name.startswith((".#", "__init__"))
+        if kind == stat.S_IFREG and is_revision:
+            paths.append(path)
+            stats += (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
+        elif os.path.isdir(path):
+            folders.append(name)
+        elif kind != stat.S_IFLNK:
+            others.append(path)
+        elif not is_revision:
+            others.append(os.path.realpath(path))
         else:
             # Met as a link and as itself it is met twice, in one folder too.
-            now, path = entry.stat(), os.path.realpath(prefix + name)
-            found.append((path, now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino))
+            now, path = os.stat(path), os.path.realpath(path)
+            paths.append(path)
+            stats += (now.st_size, now.st_mtime_ns, now.st_ctime_ns, now.st_ino)
             others.append(f"{path}\0")
-    for folder in folders if recursive else ():
-        if not folder.is_symlink() and not folder.name.endswith("__pycache__"):
-            _list_folder(folder.path, recursive, found, others)
+    for name in folders if recursive else ():
+        if not os.path.islink(prefix + name) and not name.endswith("__pycache__"):
+            _list_folder(os.path.join(location, name), recursive, found, others)
 
 
 def file_order(locations: Sequence[str], path: str) -> tuple[int, str]:
@@ -447,6 +502,7 @@ def read_index(
     recursive: bool = False,
     begins: bool = True,
     keeps: bool = True,
+    wanted: Part = "facts",
     clock_ns: Callable[[], int] = time.time_ns,
 ) -> Index | None:
     """Return what the revision files say, in Alembic's order.
@@ -454,32 +510,40 @@ def read_index(
     :param begins: whether an index may be begun, in which case every file is read: that takes longer than to import
         them all.
     :param keeps: whether it is begun only where it can be kept; a process that goes on has it anyway.
+    :param wanted: what will be asked for; the rest is not to be asked for then.
     :return: None where Alembic's own loader has to be asked: it would warn, or there is nothing to be had of an index.
     """
     now_ns = clock_ns()
     files = list_files(locations, recursive=recursive)
-    if not files:
+    if files is None or not files.paths:
         return None
     cache = _Cache(os.fspath(locations[0]), (*[os.fspath(location) for location in locations], recursive))
-    known = cache.read()
+    known = cache.read(wanted)
     if known is None and not (begins and (not keeps or cache.can_be_written())):
         return None
-    if known is None or not known.settled or known.files != _packed(files):
-        known = _refreshed(files, known, now_ns, cache)
-    return Index(tuple([item[0] for item in files]), known.links, known.more)
+    if known is None or not known.settled or known.files != _packed_files(files):
+        known = _refreshed(files, None if known is None else cache.read("facts"), now_ns, cache)
+    return Index(files.paths, known)
 
 
 class _Known(NamedTuple):
     """What the cache file holds: ``settled`` if no file was changed so shortly before that its times may not tell.
 
-    ``files`` and ``more``, the checksum of each file and the rest of its facts, are packed until they are needed.
+    ``files``, ``links`` (with their order) and ``more``, the checksum of each file and the rest of its facts, are
+    packed until they are needed; the last two are empty where they were not wanted.
     """
 
     written_ns: int
     settled: bool
     files: bytes
-    links: tuple[Links | None, ...]
-    more: bytes | memoryview
+    head: str | None
+    is_line: bool
+    links: bytes
+    more: bytes
+
+
+def _packed_files(files: Files) -> bytes:
+    return _packed(("\0".join(files.paths), files.stats))
 
 
 def _packed(values: Any) -> bytes:
@@ -487,31 +551,47 @@ def _packed(values: Any) -> bytes:
     return marshal.dumps(values, 2)
 
 
-def _refreshed(files: tuple[Stat, ...], known: _Known | None, now_ns: int, cache: _Cache) -> _Known:
+def _refreshed(files: Files, known: _Known | None, now_ns: int, cache: _Cache) -> _Known:
     """Return what is known with the files as they are now, and keep it: changed ones are read, and checked at least."""
     before = {} if known is None else _unpacked(known)
     limit_ns = 0 if known is None else known.written_ns - _TICK_NS
     rows = []
-    for item in files:
-        old = before.get(item[0])
-        if old is not None and old[0] == item and max(item[2], item[3]) < limit_ns:
+    settled = True
+    for path, now in zip(files.paths, _in_fours(files.stats), strict=True):
+        old = before.get(path)
+        if old is not None and old[0] == now and max(now[1], now[2]) < limit_ns:
             rows.append(old[1:])
         else:
-            rows.append(_read_file(item[0], old))
-    settled = all(max(item[2], item[3]) < now_ns - _TICK_NS for item in files)
-    links, more = tuple([row[0] for row in rows]), _packed([row[1] for row in rows])
-    found = _Known(now_ns, settled, _packed(files), links, more)
+            rows.append(_read_file(path, old))
+        settled = settled and max(now[1], now[2]) < now_ns - _TICK_NS
+    links = tuple([row[0] for row in rows])
+    order = plain_order(links)
+    newest = [links[position] for position in order or ()]
+    found = _Known(
+        now_ns,
+        settled,
+        _packed_files(files),
+        None if not newest or newest[0] is None else newest[0][0],
+        bool(newest) and not any(item is None or item[2] or len(item[1]) > 1 for item in newest),
+        _packed((order, links)),
+        _packed([row[1] for row in rows]),
+    )
     if known is None or known[1:] != found[1:]:
         cache.write(found, files)
     return found
 
 
-_Row: TypeAlias = tuple[Stat, Links | None, tuple[Any, ...]]
+_Row: TypeAlias = tuple[tuple[int, ...], Links | None, tuple[Any, ...]]
+
+
+def _in_fours(stats: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    return zip(*[iter(stats)] * 4, strict=True)
 
 
 def _unpacked(known: _Known) -> dict[str, _Row]:
-    rows = zip(marshal.loads(known.files), known.links, marshal.loads(known.more), strict=True)
-    return {row[0][0]: row for row in rows}
+    paths, stats = marshal.loads(known.files)
+    rows = zip(_in_fours(stats), marshal.loads(known.links)[1], marshal.loads(known.more), strict=True)
+    return dict(zip(paths.split("\0"), rows, strict=True))
 
 
 def _read_file(path: str, old: _Row | None) -> tuple[Links | None, tuple[Any, ...]]:
@@ -541,28 +621,27 @@ class _Cache:
         name = cache_from_source(os.path.join(self.location, "index.py"), optimization="")
         return f"{name.removesuffix('.pyc')}.flask_phased_migrate-{user}"
 
-    def read(self) -> _Known | None:
+    def read(self, wanted: Part) -> _Known | None:
         """Return what the user's own file has, or else the superuser's: of nobody else's may be believed a word."""
         for user in dict.fromkeys((self.user, 0)):
             with suppress(OSError, ValueError, EOFError, TypeError, NotImplementedError):
-                found = self._parse(_read_own(self.path(user), user))
+                with _open_own(self.path(user), user) as file:
+                    found = self._parse(file, wanted)
                 if found is not None:
                     return found
         return None
 
-    def _parse(self, content: bytes) -> _Known | None:
-        # Views, not copies: the rest of the facts is most of the file, and lists never look at it.
-        body = memoryview(content)[4:]
-        if crc32(body) != int.from_bytes(content[:4], "big"):
+    def _parse(self, file: BinaryIO, wanted: Part) -> _Known | None:
+        size, checksum = (int.from_bytes(file.read(4), "big") for _ in range(2))
+        if not size or size > os.fstat(file.fileno()).st_size:
             return None
-        end = 4 + int.from_bytes(body[:4], "big")
-        key, values = marshal.loads(body[4:end])
-        if key != self.key:
+        key, values, parts = marshal.loads(_checked(file.read(size), checksum))
+        if key != self.key or os.fstat(file.fileno()).st_size != 8 + size + sum([length for length, _ in parts]):
             return None
-        if tuple(map(type, values)) != (int, bool, bytes, tuple):
-            return None
-        written_ns, settled, files, links = values
-        return _Known(written_ns, settled, files, links, body[end:])
+        packed = [b"", b""]
+        for number, (length, checksum) in enumerate(parts[: _PARTS[wanted]]):
+            packed[number] = _checked(file.read(length), checksum)
+        return _Known(*values, *packed)
 
     def can_be_written(self) -> bool:
         """Return whether to write is allowed; it may fail all the same."""
@@ -571,17 +650,18 @@ class _Cache:
             return not sys.dont_write_bytecode and _can_write(folder)
         return False
 
-    def write(self, known: _Known, files: Iterable[Stat]) -> None:
+    def write(self, known: _Known, files: Files) -> None:
         """Put what is known in the place of what was, whole; leave it where that cannot be."""
         if not self.can_be_written():
             return
-        head = marshal.dumps((self.key, tuple(known[:4])))
-        body = b"".join((len(head).to_bytes(4, "big"), head, known.more))
+        parts = (known.links, known.more)
+        head = marshal.dumps((self.key, tuple(known[:5]), [(len(part), crc32(part)) for part in parts]))
+        content = b"".join((len(head).to_bytes(4, "big"), crc32(head).to_bytes(4, "big"), head, *parts))
         with suppress(OSError, ValueError):
             target = self.path(self.user)
             os.makedirs(os.path.dirname(target), exist_ok=True)
             scratch = f"{target}.{os.getpid()}-{time.monotonic_ns()}"
-            _write_new(scratch, crc32(body).to_bytes(4, "big") + body, _shared_mode(files))
+            _write_new(scratch, content, _shared_mode(files))
             try:
                 os.replace(scratch, target)
             except OSError:
@@ -604,18 +684,34 @@ def _can_write(folder: str) -> bool:
     return os.access(folder or ".", os.W_OK | os.X_OK)
 
 
-def _read_own(path: str, user: int) -> bytes:
-    """Return the content of a file that ``user`` owns and nobody else can write.
+_PARTS: Mapping[Part, int] = {"head": 0, "links": 1, "facts": 2}
+
+
+def _checked(content: bytes, checksum: int) -> bytes:
+    """Return the content.
+
+    :raises ValueError: if it is not as it was written.
+    """
+    if crc32(content) != checksum:
+        raise ValueError(checksum)
+    return content
+
+
+def _open_own(path: str, user: int) -> BinaryIO:
+    """Open a file that ``user`` owns and nobody else can write.
 
     :raises OSError: if it is another's.
     """
     handle = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    with open(handle, "rb") as file:
+    try:
         now = os.fstat(handle)
         shared = hasattr(os, "geteuid") and (now.st_uid != user or now.st_mode & 0o022)
         if shared or not stat.S_ISREG(now.st_mode):
             raise PermissionError(path)
-        return file.read()
+        return open(handle, "rb")
+    except OSError:
+        os.close(handle)
+        raise
 
 
 def _write_new(path: str, content: bytes, mode: int) -> None:
@@ -628,9 +724,9 @@ def _write_new(path: str, content: bytes, mode: int) -> None:
         raise
 
 
-def _shared_mode(files: Iterable[Stat]) -> int:
+def _shared_mode(files: Files) -> int:
     """Return the mode of the cache file: it shows what is in the files to nobody who cannot read them all."""
     mode = 0o644
-    for item in files:
-        mode &= os.stat(item[0]).st_mode
+    for path in files.paths:
+        mode &= os.stat(path).st_mode
     return mode | 0o600

@@ -6,18 +6,17 @@ of those with a mistake, nothing is said here: Alembic's own command has the wor
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator
 from functools import cached_property
 
-from .index import ILLEGAL_IN_IDS, Index, Links
+from .index import Index, Links
 
 
 class Listing:
     """The revisions of an index, as lists show them. Made by :func:`plain_listing`."""
 
-    def __init__(self, index: Index, by_id: Mapping[str, Links], head: str) -> None:
+    def __init__(self, index: Index, head: str) -> None:
         self._index = index
-        self._by_id = by_id
         self.head = head
 
     def heads(self, *, verbose: bool = False) -> str:
@@ -28,6 +27,8 @@ class Listing:
         """Return what ``current`` prints of the version table's rows; None where Alembic has to work out more."""
         if not rows:
             return ""
+        if self._index.is_line and list(rows) == [self.head]:
+            return f"{self.head} (head)\n"
         (name, *others) = rows
         if others or name not in self._by_id or any(links[2] for links in self._by_id.values()):
             return None
@@ -35,15 +36,23 @@ class Listing:
 
     def history(self, *, verbose: bool = False) -> str:
         """Return what ``history`` prints."""
+        ordered = self._index.newest_first
         if verbose:
-            return "".join([f"{self.entry(name)}\n" for name in self.newest_first])
-        return "".join(
-            [f"{self._arrow(name)}{self._marks(name)}, {self._by_id[name][4]}\n" for name in self.newest_first]
-        )
+            return "".join([f"{self.entry(links[0])}\n" for links in ordered])
+        if not self._index.is_line:
+            return "".join([f"{self._arrow(links)}{self._marks(links[0])}, {links[4]}\n" for links in ordered])
+        base, (name, _, _, _, message) = ordered[-1], ordered[0]
+        mark = f" -> {name} (head), {message}\n"
+        if base is ordered[0]:
+            return f"<base>{mark}"
+        lines = [f"{down[0]} -> {name}, {message}\n" for name, down, _, _, message in ordered[1:-1]]
+        return "".join([f"{ordered[0][1][0]}{mark}", *lines, f"<base> -> {base[0]}, {base[4]}\n"])
 
     def branches(self, *, verbose: bool = False) -> str:
         """Return what ``branches`` prints."""
-        return "".join([f"{text}\n" for name in self.newest_first for text in self._branch(name, verbose)])
+        if self._index.is_line:
+            return ""
+        return "".join([f"{text}\n" for links in self._index.newest_first for text in self._branch(links[0], verbose)])
 
     def show(self, name: str) -> str | None:
         """Return what ``show`` prints of an id, or of ``head``; None for any other name."""
@@ -51,9 +60,8 @@ class Listing:
         return f"{self.entry(found)}\n" if found in self._by_id else None
 
     @cached_property
-    def newest_first(self) -> tuple[str, ...]:
-        """The ids in the order of a history."""
-        return _line(self._by_id, self.head) or _walk(self._by_id) or ()
+    def _by_id(self) -> dict[str, Links]:
+        return {links[0]: links for links in self._index.links if links is not None}
 
     @cached_property
     def _positions(self) -> dict[str, int]:
@@ -78,8 +86,8 @@ class Listing:
             text += " (branchpoint)"
         return f"{text} (mergepoint)" if len(self._by_id[name][1]) > 1 else text
 
-    def _arrow(self, name: str) -> str:
-        _, down, depends_on, _, _ = self._by_id[name]
+    def _arrow(self, links: Links) -> str:
+        name, down, depends_on, _, _ = links
         parents = ", ".join(down) or "<base>"
         return f"{parents} ({', '.join(depends_on)}) -> {name}" if depends_on else f"{parents} -> {name}"
 
@@ -116,38 +124,4 @@ class Listing:
 
 def plain_listing(index: Index) -> Listing | None:
     """Return the listing of an index, None where Alembic has more to say of the history, or an error."""
-    by_id = {links[0]: links for links in index.links if links is not None}
-    if len(by_id) < len(index.links) or ILLEGAL_IN_IDS.intersection("".join(by_id)):
-        return None
-    parents = {name for links in by_id.values() for name in links[1]}
-    needed = {name for links in by_id.values() for name in links[2]}
-    if not by_id.keys() >= parents | needed or any(links[3] for links in by_id.values()):
-        return None
-    heads = [name for name in by_id if name not in parents]
-    if len(heads) != 1 or any(len(set(links[1])) < len(links[1]) for links in by_id.values()):
-        return None
-    found = Listing(index, by_id, heads[0])
-    return found if _line(by_id, heads[0]) or _walk(by_id) else None
-
-
-def _line(by_id: Mapping[str, Links], head: str) -> tuple[str, ...] | None:
-    """Return the ids from the head down, None if the history is not one line without a dependency."""
-    found: list[str] = []
-    name = head
-    for _ in by_id:
-        _, down, depends_on, _, _ = by_id[name]
-        if depends_on or len(down) > 1:
-            return None
-        found.append(name)
-        if not down:
-            return tuple(found) if len(found) == len(by_id) else None
-        name = down[0]
-    return None
-
-
-def _walk(by_id: Mapping[str, Links]) -> tuple[str, ...] | None:
-    """Return the ids in the order of a listing, None if some of them need each other."""
-    from .graph import Graph, Revision
-
-    graph = Graph({name: Revision(name, links[1], links[2]) for name, links in by_id.items()})
-    return graph.newest_first(graph.revisions) if graph.is_acyclic() else None
+    return None if index.head is None else Listing(index, index.head)

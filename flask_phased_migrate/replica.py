@@ -2,12 +2,16 @@
 
 SQLite itself understands the statements, and SQLAlchemy reads the tables back as it does from a real database:
 what a batch operation keeps of a table, and what it loses, is then the same in both.
+
+SQLite reads its whole schema anew at each ``ALTER TABLE``, so that a history would take time by the square of its
+length. So only the tables in use are in it, and of the others their own statements are kept.
 """
 
 from __future__ import annotations
 
+import re
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import sqlalchemy as sa
 
@@ -32,6 +36,12 @@ _SESSION = {
 _KEPT_PRAGMAS = {"legacy_alter_table", "foreign_keys", "writable_schema", "schema_version"}
 """Settings that change what a later statement does to structure."""
 
+_ROOM = 40
+"""How many tables are in SQLite at the most before those not in use are set aside."""
+_EVERYTHING = {"sqlite_master", "sqlite_schema", "pragma", "trigger", "view", "virtual", "temp", "temporary"}
+"""Words of statements whose effect may depend on tables that they do not name."""
+_OWN_COPY = "_alembic_tmp_"
+
 
 class Replica:
     """An SQLite database in memory with the structure of the application's, and no rows.
@@ -50,6 +60,7 @@ class Replica:
         driver.isolation_level = None
         driver.execute("PRAGMA foreign_keys = OFF")
         self._there: set[str] = set()
+        self._aside = _Aside(driver)
         self._run_one(first)
 
     def close(self) -> None:
@@ -59,6 +70,7 @@ class Replica:
 
     def columns(self, table: str, schema: str | None = None) -> tuple[str, ...]:
         """Return the names of a table's columns, none if there is no such table."""
+        self._aside.bring_back_to_read(table)
         where = (table, schema) if schema is not None else (table,)
         marks = ", ".join("?" for _ in where)
         found = self._sqlite.execute(f"SELECT name FROM pragma_table_info({marks})", where)
@@ -70,6 +82,7 @@ class Replica:
             yield self._run_one(statement)
 
     def _run_one(self, text: str) -> Outcome:
+        self._aside.make_room(text)
         for _attempt in range(8):
             watch = _Watch()
             before = self._names() if "RENAME" in text.upper() else set()
@@ -118,6 +131,80 @@ class Replica:
                     return False
                 return True
         return False
+
+
+class _Aside:
+    """The tables that are not in use, by the statements that make them: SQLite's own text of each.
+
+    A table comes back as soon as a statement has its name, or that of one of its indexes, for a word, whatever the word
+    is there for. Where a statement may reach tables that it does not name, all are brought back.
+    """
+
+    def __init__(self, sqlite: sqlite3.Connection) -> None:
+        self._sqlite = sqlite
+        self._made: dict[str, tuple[tuple[str, str], ...]] = {}
+        self._table_of: dict[str, str] = {}
+        self._ended = False
+        self._count = 0
+
+    def make_room(self, text: str) -> None:
+        """Get ready for a statement: with all that it names, and without much else."""
+        if self._ended:
+            return
+        words = _words(text)
+        if not words.isdisjoint(_EVERYTHING):
+            self._bring_back(tuple(self._made))
+            self._ended = True
+            return
+        if "rename" in words and not any(word.startswith(_OWN_COPY) for word in words):
+            # References to what is renamed follow it, wherever they are.
+            self._bring_back(tuple(self._made))
+            return
+        self._count += "create" in words
+        if self._count > _ROOM:
+            self._set_aside(words)
+        self._bring_back(tuple(self._table_of[word] for word in words if word in self._table_of))
+
+    def bring_back_to_read(self, table: str) -> None:
+        """Bring back a table with those that it refers to."""
+        name = table.casefold()
+        self._bring_back((name,))
+        found = self._sqlite.execute("SELECT sql FROM sqlite_master WHERE lower(tbl_name) = ?", (name,)).fetchall()
+        words = {word for (text,) in found for word in _words(text or "")}
+        self._bring_back(tuple(self._table_of[word] for word in words if word in self._table_of))
+
+    def _set_aside(self, words: set[str]) -> None:
+        """Take the tables out that none of ``words`` is about."""
+        rows = "SELECT tbl_name, name, sql FROM sqlite_master WHERE sql IS NOT NULL ORDER BY type = 'index', rowid"
+        found: dict[str, list[tuple[str, str]]] = {}
+        for table, name, text in self._sqlite.execute(rows).fetchall():
+            found.setdefault(table, []).append((name, text))
+        for table, parts in found.items():
+            if table.startswith("sqlite_") or not all(_WORD.fullmatch(name) for name, _ in parts):
+                continue
+            names = [name.casefold() for name, _ in parts]
+            if words.isdisjoint(names):
+                self._made[table.casefold()] = tuple(zip(names, (text for _, text in parts), strict=True))
+                self._table_of.update(dict.fromkeys(names, table.casefold()))
+                self._sqlite.execute(f'DROP TABLE main."{table}"')
+        self._count = 0
+
+    def _bring_back(self, tables: Iterable[str]) -> None:
+        for table in dict.fromkeys(tables):
+            parts = self._made.pop(table, ())
+            for name, statement in parts:
+                del self._table_of[name]
+                self._sqlite.execute(statement)
+            self._count += bool(parts)
+
+
+# SQLite takes letters beyond ASCII for different ones in upper and lower case; tables with such names stay.
+_WORD = re.compile(r"\w+", re.ASCII)
+
+
+def _words(text: str) -> set[str]:
+    """Return everything in a text that could be a name without odd characters, and more."""
+    return set(_WORD.findall(text.casefold()))
 
 
 class _Watch:

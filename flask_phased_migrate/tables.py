@@ -139,20 +139,15 @@ def pointer_changes(before: frozenset[str], after: frozenset[str]) -> list[tuple
     return changes + [("insert version", {"after": name}) for name in added]
 
 
-def pointer_move(tables: Tables, before: frozenset[str], after: frozenset[str]) -> list[sa.Executable]:
-    """Return the statements that turn the version table's rows from ``before`` into ``after``."""
+def pointer_statement(tables: Tables, kind: str, row: Mapping[str, str]) -> sa.Executable:
+    """Return the statement of one of :func:`pointer_changes`."""
     version = tables.version
-    statements: list[sa.Executable] = []
-    for kind, row in pointer_changes(before, after):
-        if kind == "insert version":
-            statements.append(sa.insert(version).values(version_num=row["after"]))
-            continue
-        found = version.c.version_num == row["before"]
-        if kind == "delete version":
-            statements.append(sa.delete(version).where(found))
-        else:
-            statements.append(sa.update(version).values(version_num=row["after"]).where(found))
-    return statements
+    if kind == "insert version":
+        return sa.insert(version).values(version_num=row["after"])
+    found = version.c.version_num == row["before"]
+    if kind == "delete version":
+        return sa.delete(version).where(found)
+    return sa.update(version).values(version_num=row["after"]).where(found)
 
 
 # -- the clock ---------------------------------------------------------------------------------------

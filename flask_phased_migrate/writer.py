@@ -6,6 +6,7 @@ than the server's answer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -165,7 +166,7 @@ class Writer:
         ordered = [*others, *moves, last]
         kinds = tuple(item.kind for item in ordered)
         commits = self._commits and last.kind == "insert execution"
-        end = self._end(commits=commits)
+        end = ("COMMIT", "BEGIN")[: commits + (commits and self._goes_on)]
         if self._escapes:
             key = (kinds, self._lazily, end)
             template = self._once(key, lambda: self._postgresql_message(kinds, len(moves), end))
@@ -189,12 +190,6 @@ class Writer:
         if commits:
             self._committed = self._driver
             vars(self._committed)["commit"] = _commit_nothing
-
-    def _end(self, *, commits: bool) -> tuple[str, ...]:
-        if not (commits and self._goes_on):
-            return ("COMMIT",) if commits else ()
-        chains = (self.connection.dialect.server_version_info or ()) >= _CHAINS
-        return ("COMMIT AND CHAIN",) if chains else ("COMMIT", "BEGIN")
 
     def _postgresql_message(self, kinds: tuple[str, ...], moves: int, end: tuple[str, ...]) -> str:
         """Return the text of a message: each statement gives rows, since some drivers look at the first only.
@@ -293,6 +288,8 @@ def _last_row(result: sa.CursorResult[Any]) -> tuple[Any, ...] | None:
     return row
 
 
+# Most values are those of the step before.
+@functools.lru_cache(maxsize=128, typed=True)
 def literal(value: str | int | datetime | None, *, escapes: bool) -> str:
     """Return a value as the server reads it, whatever the session says about backslashes.
 
@@ -352,7 +349,5 @@ _CERTAIN = _MOVES | {"update record", "move record"}
 """The changes of a row that must be there: without it, a step that is done would run again."""
 _REFUSAL = "flask_phased_migrate: changed by somebody else"
 _MYSQL = ("mysql", "mariadb")
-_CHAINS = (12,)
-"""The version of PostgreSQL whose COMMIT can begin the next transaction (documentation, "COMMIT")."""
 _LAST = ("insert execution", *_EXECUTION_ENDS)
 """What a message may end with: the first of them that it has."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from support import Site
 
@@ -46,6 +46,14 @@ def flask_db(site: Site, *arguments: str, **options: Any) -> Outcome:
     """Run ``flask db ARGUMENTS`` in this process, on an application that is loaded for it."""
     with working_directory(site.folder), site.app() as app:
         return invoke(app, *arguments, **options)
+
+
+def run_indexed(site: Site, *command: str, index: bool = True, change: Callable[[Any], Any] = id) -> Outcome:
+    """Run ``flask db COMMAND`` with or without the index; ``change`` gets the application before."""
+    with working_directory(site.folder), site.app() as app:
+        app.config["MIGRATE_INDEX"] = index
+        change(app)
+        return invoke(app, *command)
 
 
 def invoke(app: Any, *arguments: str, **options: Any) -> Outcome:

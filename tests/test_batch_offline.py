@@ -19,7 +19,7 @@ from support import Site, export, migrating, run_client
 
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
-from flask_phased_migrate.replica import statements_in
+from flask_phased_migrate.replica import Replica, statements_in
 
 FIRST = """
     def upgrade():
@@ -561,3 +561,76 @@ def test_a_plan_shows_no_copy_of_what_is_not_known(sites: Callable[..., tuple[Si
     (_, (reads,), (copies,)) = (step["statements"] for step in json.loads(done.stdout)["steps"])
     assert "revision 2 cannot be exported as SQL: it reads the database" in reads
     assert "revision 3 cannot be exported as SQL: the batch operation copies table account" in copies
+
+
+def made(replica: Replica) -> dict[str, str]:
+    """Return what SQLite itself has of each table and index, by name."""
+    rows = replica.connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL")
+    return {row.name: row.sql for row in rows}
+
+
+def ran(replica: Replica, *statements: str) -> list[str | None]:
+    """Run the statements; return the error of each."""
+    return [outcome.error for text in statements for outcome in replica.run(text)]
+
+
+@pytest.fixture
+def crowded() -> Any:
+    """Give a replica with many tables, each with an index and a reference to the one before."""
+    replica = Replica("CREATE TABLE alembic_version (version_num VARCHAR(32) NOT NULL)")
+    for number in range(1, 301):
+        create = f"CREATE TABLE T_{number} (id INTEGER PRIMARY KEY, parent INTEGER REFERENCES T_{number - 1})"
+        assert ran(replica, create, f"CREATE INDEX ix_{number} ON t_{number} (parent)") == [None, None]
+    yield replica
+    replica.close()
+
+
+def test_only_the_tables_in_use_are_in_the_way_of_a_statement(crowded: Replica):
+    assert len(made(crowded)) < 100
+
+
+def test_tables_out_of_use_are_there_for_whatever_names_them(crowded: Replica):
+    assert ran(
+        crowded,
+        "ALTER TABLE t_1 ADD COLUMN name TEXT",
+        "CREATE TABLE IF NOT EXISTS t_2 (other INTEGER)",
+        "CREATE TABLE t_3 (other INTEGER)",
+        "DROP INDEX IX_4",
+        "CREATE INDEX ix_5 ON t_300 (id)",
+        'DROP TABLE "T_6"',
+    ) == [None, None, "table t_3 already exists", None, "index ix_5 already exists", None]
+
+    assert [crowded.columns(f"t_{number}") for number in (1, 2, 6)] == [("id", "parent", "name"), ("id", "parent"), ()]
+    assert (crowded.columns("T_7"), "ix_4" in made(crowded)) == (("id", "parent"), False)
+
+
+def test_a_table_out_of_use_is_read_with_what_it_refers_to(crowded: Replica):
+    table = sa.Table("T_100", sa.MetaData(), sa.Column("id", sa.Integer))
+    assert crowded.columns(table.name)
+    found = sa.inspect(crowded.connection)
+    assert [key["referred_columns"] for key in found.get_foreign_keys("T_100")] == [["id"]]
+    assert [index["name"] for index in found.get_indexes("T_100")] == ["ix_100"]
+
+
+def test_references_follow_a_table_that_is_renamed(crowded: Replica):
+    assert ran(crowded, "ALTER TABLE t_8 RENAME TO renamed") == [None]
+    assert "renamed" in made(crowded)["T_9"]
+
+
+@pytest.mark.parametrize("text", ["CREATE VIEW v AS SELECT id FROM t_1", "CREATE TEMP TABLE t_1 (other INTEGER)"])
+def test_all_tables_are_there_once_a_statement_may_reach_what_it_does_not_name(crowded: Replica, text: str):
+    assert ran(crowded, text, *(f"CREATE TABLE more_{number} (id INTEGER)" for number in range(100))) == [None] * 101
+    assert {f"T_{number}" for number in range(1, 301)} < set(made(crowded))
+
+
+def test_tables_whose_names_differ_in_letters_beyond_ascii_are_two(crowded: Replica):
+    assert (
+        ran(
+            crowded,
+            "CREATE TABLE é (one INTEGER)",
+            "CREATE TABLE É (two INTEGER)",
+            *(f"CREATE TABLE more_{number} (id INTEGER)" for number in range(100)),
+        )
+        == [None] * 102
+    )
+    assert (crowded.columns("é"), crowded.columns("É")) == (("one",), ("two",))

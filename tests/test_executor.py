@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from support import Site, connect, fresh_database, query, table_names
 
 from flask_phased_migrate.errors import LockHeld, Refused, ScriptFailed, StepFailed, StepInterrupted
+from flask_phased_migrate.graph import Graph
 
 BOOKKEEPING = {"alembic_version", "alembic_version_phase", "alembic_version_journal"}
 
@@ -976,6 +977,15 @@ def test_a_version_table_that_somebody_else_moved_stops_the_step(transactional: 
     assert (transactional.version(), transactional.tables()) == (["1"], {"a"})
 
 
+def test_what_a_body_sets_for_its_transaction_is_not_set_for_the_next(on_postgresql: Runs) -> None:
+    level = "op.execute(\"INSERT INTO a (name) SELECT current_setting('transaction_isolation')\")"
+    on_postgresql.site.revision("1", None, body('op.execute("CREATE TABLE a (name text)")'))
+    on_postgresql.site.revision("2", "1", body('op.execute("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE")', level))
+    on_postgresql.site.revision("3", "2", body(level))
+    on_postgresql.upgrade()
+    assert query(on_postgresql.site.url, "SELECT name FROM a") == [("serializable",), ("read committed",)]
+
+
 # -- downgrades -----------------------------------------------------------------------------------------
 
 THERE_AND_BACK = """
@@ -1008,6 +1018,24 @@ def test_a_downgrade_by_phase_takes_revisions_out_of_the_version_table_first(run
     assert (runs.tables(), runs.version(), runs.ledger()) == (set(), [], [])
     runs.upgrade()
     assert (runs.tables(), runs.version()) == ({"a1", "f1", "a2", "f2"}, ["2"])
+
+
+def test_a_downgrade_of_more_revisions_walks_the_graph_no_more_often(on_sqlite: Runs, monkeypatch) -> None:
+    for number in range(1, 13):
+        on_sqlite.site.revision(str(number), str(number - 1) if number > 1 else None, THERE_AND_BACK.format(number))
+    on_sqlite.upgrade()
+    walks: list[int] = []
+    closure = Graph.closure
+
+    def counted_closure(graph: Graph, ids: Any) -> frozenset[str]:
+        walks[-1] += 1
+        return closure(graph, ids)
+
+    monkeypatch.setattr(Graph, "closure", counted_closure)
+    for target in ("10", "base"):
+        walks.append(0)
+        on_sqlite.downgrade(target)
+    assert (on_sqlite.version(), walks[0]) == ([], walks[1])
 
 
 def test_a_plain_downgrade_undoes_what_is_recorded(runs: Runs) -> None:

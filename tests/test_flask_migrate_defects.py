@@ -328,6 +328,48 @@ def test_sql_for_sqlite_is_nothing_but_sql_and_gives_the_schema_of_an_upgrade(fo
     assert describe_database(sqlite(tmp_path, "exported")) == describe_database(folder.urls["default"])
 
 
+KNOTTED = {"r0": ((), ()), "a": (("r0",), ()), "b": (("r0",), ("a",)), "c": (("r0",), ()), "m": (("a", "b", "c"), ())}
+"""Down revisions and dependencies: a merge of three heads, of which one depends on another."""
+
+
+def write_knotted(folder: Folder) -> None:
+    """Put the revisions beside the two of the folder, each with a table of its own."""
+    for name, (down, needs) in KNOTTED.items():
+        lines = [
+            "import sqlalchemy as sa",
+            "from alembic import op",
+            f"revision, down_revision, depends_on = {name!r}, {down!r}, {needs!r}",
+            "branch_labels = ('knotted',)" if not down else "branch_labels = None",
+            f"def upgrade():\n    op.create_table('t_{name}', sa.Column('id', sa.Integer, primary_key=True))",
+            f"def downgrade():\n    op.drop_table('t_{name}')",
+        ]
+        (folder.path / "migrations" / "versions" / f"{name}.py").write_text("\n".join(lines) + "\n")
+
+
+def test_a_merge_of_heads_that_depend_on_each_other_goes_up_and_down(folder: Folder, tmp_path: Path) -> None:
+    write_knotted(folder)
+    exported = folder.must("sql --dialect sqlite base:knotted@head").stdout
+    folder.must("upgrade heads")
+
+    tables = {f"t_{name}" for name in KNOTTED}
+    assert version(folder.urls["default"]) == ["a2", "m"]
+    assert tables <= set(table_names(folder.urls["default"]))
+    with sqlite3.connect(tmp_path / "knotted.sqlite3") as connection:
+        connection.executescript(exported)
+    connection.close()
+    assert tables == set(table_names(sqlite(tmp_path, "knotted"))) - {"alembic_version"}
+    folder.must("downgrade knotted@base")
+    assert version(folder.urls["default"]) == ["a2"]
+    assert tables.isdisjoint(table_names(folder.urls["default"]))
+
+
+def test_flask_migrate_cannot_merge_heads_that_depend_on_each_other(made: Made, tmp_path: Path) -> None:
+    with ExitStack() as stack:
+        found = copy_layout(stack, made, "sqlite", tmp_path / "theirs")
+        write_knotted(found)
+        assert "KeyError: 'a'" in found.flask("upgrade heads").stderr
+
+
 @pytest.mark.parametrize("kind", ["sqlite", "postgresql", "mysql"])
 def test_sql_inserts_the_version_without_returning(made: Made, tmp_path: Path, kind: str) -> None:
     with ExitStack() as stack:

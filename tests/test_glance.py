@@ -9,7 +9,8 @@ from typing import Any
 
 import flask_migrate
 import pytest
-from shell import Outcome, invoke, two_revisions, working_directory
+from shell import run_indexed as run
+from shell import two_revisions
 from support import Site, query
 
 from flask_phased_migrate.extension import glance as looks
@@ -25,14 +26,6 @@ def site(project: Callable[..., Site], database_url: str, monkeypatch: pytest.Mo
     site = two_revisions(project(database_url))
     (site.migrations / "env.py").write_bytes(TEMPLATE.read_bytes())
     return site
-
-
-def run(site: Site, *command: str, index: bool = True, change: Callable[[Any], Any] = id) -> Outcome:
-    """Run a command; ``change`` gets the application before."""
-    with working_directory(site.folder), site.app() as app:
-        app.config["MIGRATE_INDEX"] = index
-        change(app)
-        return invoke(app, *command)
 
 
 @pytest.fixture

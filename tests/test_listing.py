@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from shell import Outcome, invoke, working_directory
+from shell import run_indexed as run
 from support import Site
 
 from flask_phased_migrate.extension import listing as gate
@@ -77,22 +77,14 @@ def write(project: Callable[..., Site], sqlite_url: str, monkeypatch: pytest.Mon
     return make
 
 
-def run(site: Site, *command: str, index: bool = True, change: Callable[[Any], Any] = id) -> Outcome:
-    """Run a command; ``change`` gets the application before."""
-    with working_directory(site.folder), site.app() as app:
-        app.config["MIGRATE_INDEX"] = index
-        change(app)
-        return invoke(app, *command)
-
-
 @pytest.fixture
 def listed(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     """Return for each list that was wanted whether it came from the index alone."""
     found: list[bool] = []
     read = gate.read_listing
 
-    def read_listing(directory: str | None) -> Any:
-        listing = read(directory)
+    def read_listing(directory: str | None, wanted: Any) -> Any:
+        listing = read(directory, wanted)
         found.append(listing is not None)
         return listing
 

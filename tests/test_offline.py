@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import textwrap
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from support import Site, export, migrating, query, run_client, table_names
 from flask_phased_migrate import get_migration_data, get_migrations_data
 from flask_phased_migrate.errors import Refused
 from flask_phased_migrate.offline.endings import ends_in_comment
+from flask_phased_migrate.offline.literals import literals_written_out
+from flask_phased_migrate.offline.pointer import PointerMoves
+from flask_phased_migrate.tables import build_tables, pointer_changes, pointer_statement
 
 NOWHERE = {
     "sqlite": "sqlite:////nowhere/x.sqlite3",
@@ -654,3 +658,35 @@ def test_names_of_other_version_tables_are_used(project: Callable[..., Site], sq
     assert {"revisions", "revisions_phase", "revisions_journal"} <= table_names(sqlite_url)
     assert sa.make_url(sqlite_url).database
     assert query(sqlite_url, "SELECT version_num FROM revisions") == [("1",)]
+
+
+@pytest.mark.parametrize("dialect_name", ["sqlite", "postgresql", "mysql", "mssql", "oracle"])
+@pytest.mark.parametrize("table", ["alembic_version", "flaskphasedmigrateafter"])
+def test_moves_of_the_version_table_are_written_as_if_each_was_compiled(dialect_name: str, table: str) -> None:
+    dialect = sa.create_mock_engine(f"{dialect_name}://", lambda *_: None).dialect
+    compiled: list[str] = []
+
+    def compile_(construct: Any) -> str:
+        with literals_written_out(dialect):
+            compiled.append(str(construct.compile(dialect=dialect, compile_kwargs={"literal_binds": True})))
+        return compiled[-1]
+
+    tables = build_tables(table)
+    moves = PointerMoves(tables, compile_)
+    sets = [set(), {"1a"}, {"2b"}, {"GO"}, {"before"}, {"after"}, {"it's"}, {"naïve"}, {"a", "b", "c"}, {"a%b"}, set()]
+    for before, after in zip(map(frozenset, sets), map(frozenset, sets[1:]), strict=False):
+        alone = [compile_(pointer_statement(tables, kind, row)) for kind, row in pointer_changes(before, after)]
+        assert list(moves.texts(before, after)) == alone
+
+
+def test_a_move_of_the_version_table_is_compiled_once_for_all_revisions() -> None:
+    compiled: list[Any] = []
+
+    def compile_(construct: Any) -> str:
+        compiled.append(construct)
+        return str(construct.compile(compile_kwargs={"literal_binds": True}))
+
+    moves = PointerMoves(build_tables(), compile_)
+    rows = [frozenset({str(number)}) for number in range(10)]
+    texts = [text for before, after in itertools.pairwise(rows) for text in moves.texts(before, after)]
+    assert (len(texts), len(compiled)) == (9, 1)

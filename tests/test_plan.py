@@ -25,6 +25,7 @@ from flask_phased_migrate.plan import (
     bind_status,
     complete_revisions,
     in_flight,
+    is_complete,
     join_plans,
     plan_downgrade,
     plan_upgrade,
@@ -994,6 +995,23 @@ def test_from_any_state_the_plain_upgrade_finishes_everything(graph: Graph, chan
     wander(database, chance)
     database.upgrade(up(graph, database.history))
     assert_finished(database)
+
+
+@given(graphs(), st.randoms(use_true_random=False))
+@settings(max_examples=200, deadline=None)
+def test_a_revision_is_complete_where_a_row_of_the_version_table_is_it_or_needs_it(
+    graph: Graph, chance: random.Random
+) -> None:
+    database = Database(graph)
+    wander(database, chance)
+    heads = database.history.heads | {"a stranger"}
+    assert {name for name in graph.revisions if is_complete(graph, heads, name)} == database.complete
+
+
+def test_the_steps_of_a_plan_are_gathered_once() -> None:
+    plan = Plan("upgrade", None, (Action("default", Step("default", "1", B)), Action("default", passes=("1",))))
+    assert plan.steps == (Step("default", "1", B),)
+    assert plan.steps is plan.steps
 
 
 def assert_nothing_left(database: Database, done: set[tuple[str, str]]) -> None:

@@ -18,7 +18,7 @@ from flask_phased_migrate.recorder import (
     read_journal,
     shorten,
 )
-from flask_phased_migrate.tables import build_tables, pointer_move
+from flask_phased_migrate.tables import build_tables, pointer_changes, pointer_statement
 
 
 @pytest.mark.parametrize(
@@ -84,7 +84,8 @@ def test_a_text_is_shortened_to_its_ends() -> None:
 def test_the_version_table_is_moved_by_an_update_where_a_row_can_be_kept(
     before: set[str], after: set[str], kinds: list[str]
 ) -> None:
-    statements = pointer_move(build_tables(), frozenset(before), frozenset(after))
+    changes = pointer_changes(frozenset(before), frozenset(after))
+    statements = [pointer_statement(build_tables(), kind, row) for kind, row in changes]
     assert [type(statement).__name__ for statement in statements] == kinds
 
 

@@ -61,6 +61,7 @@ from .printing import (
 )
 
 if TYPE_CHECKING:
+    from ..index import Part
     from ..plan import BindStatus
 
 
@@ -306,7 +307,7 @@ def show(directory: str | None, revision: str) -> None:
 
     Example: flask db show head
     """
-    if not print_listing(directory, lambda found: found.show(revision)):
+    if not print_listing(directory, "facts", lambda found: found.show(revision)):
         _commands().show(directory, revision)
 
 
@@ -321,7 +322,8 @@ def history(directory: str | None, **options: Any) -> None:
     Example: flask db history -r current:head
     """
     whole = options["rev_range"] is None and not options["indicate_current"]
-    if not whole or not print_listing(directory, lambda found: found.history(verbose=options["verbose"])):
+    wanted: Part = "facts" if options["verbose"] else "links"
+    if not whole or not print_listing(directory, wanted, lambda found: found.history(verbose=options["verbose"])):
         _commands().history(directory, **options)
 
 
@@ -335,7 +337,8 @@ def heads(directory: str | None, **options: Any) -> None:
     Example: flask db heads
     """
     plain = not options["resolve_dependencies"]
-    if not plain or not print_listing(directory, lambda found: found.heads(verbose=options["verbose"])):
+    wanted: Part = "facts" if options["verbose"] else "head"
+    if not plain or not print_listing(directory, wanted, lambda found: found.heads(verbose=options["verbose"])):
         _commands().heads(directory, **options)
 
 
@@ -347,7 +350,8 @@ def branches(directory: str | None, verbose: bool) -> None:
 
     Example: flask db branches -v
     """
-    if not print_listing(directory, lambda found: found.branches(verbose=verbose)):
+    wanted: Part = "facts" if verbose else "links"
+    if not print_listing(directory, wanted, lambda found: found.branches(verbose=verbose)):
         _commands().branches(directory, verbose)
 
 

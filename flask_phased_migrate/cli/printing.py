@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ..assurances import Assurance
     from ..executor import Event
     from ..extension.running import Skipped
+    from ..index import Part
     from ..listing import Listing
     from ..plan import BindStatus, Direction, Plan
     from ..plan.status import RevisionStatus
@@ -55,11 +56,11 @@ def write_text(text: str, output: str | None) -> None:
     say(f"Wrote {output}")
 
 
-def print_listing(directory: str | None, render: Callable[[Listing], str | None]) -> bool:
+def print_listing(directory: str | None, wanted: Part, render: Callable[[Listing], str | None]) -> bool:
     """Print a list of the revisions from the index alone, if it can be; return whether it could."""
     from ..extension.listing import read_listing
 
-    found = read_listing(directory)
+    found = read_listing(directory, wanted)
     text = None if found is None else render(found)
     if text is not None:
         _write_replacing(text)
@@ -70,7 +71,7 @@ def print_current(directory: str | None, *, check_heads: bool) -> bool:
     """Print what the database is at, if one look shows it; return whether it did."""
     from ..extension.glance import read_glance
 
-    found = read_glance(directory)
+    found = read_glance(directory, wanted="links")
     if found is None or (check_heads and not found.is_at_head):
         return False
     text = found.listing.current(found.rows or ())

@@ -24,7 +24,17 @@ from ..errors import LockHeld, MigrateError, Refused, StepFailed, StepInterrupte
 from ..graph import Graph
 from ..operations import BodyRunner, MutedRead
 from ..phases import Body, body_checksum, body_mentions
-from ..plan import Action, Direction, History, Step, counted, pointer_after, pointer_before, resolve_choices
+from ..plan import (
+    Action,
+    Direction,
+    History,
+    Step,
+    counted,
+    is_complete,
+    pointer_after,
+    pointer_before,
+    resolve_choices,
+)
 from ..recorder import Execution, Operation, Recorder, Runner, describe_error, now, read_journal
 from .operations import Listeners, SessionTimeouts, StepOperations
 from .progress import Progress
@@ -458,9 +468,7 @@ class Executor:
 
     def _move_back(self, action: Action) -> None:
         """Take a complete revision out of the version table, before its first undone step."""
-        if action.reopens is None or action.reopens not in self.graph.closure(
-            head for head in self.heads if head in self.graph
-        ):
+        if action.reopens is None or not is_complete(self.graph, self.heads, action.reopens):
             return
         after = pointer_before(self.graph, self.heads, action.reopens)
         self.recorder.move_pointer(self.heads, after)

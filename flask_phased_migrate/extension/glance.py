@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from ..index import read_index
+from ..index import Part, read_index
 from ..listing import Listing, plain_listing
 from .listing import PlainFolder, plain_folder, read_plain_graph, read_plain_phases
 from .state import current_settings, engines_of
@@ -37,9 +37,10 @@ class Glance(NamedTuple):
         return self.rows == frozenset({self.listing.head})
 
 
-def read_glance(directory: str | None, *, of_empty: bool = True) -> Glance | None:
+def read_glance(directory: str | None, *, wanted: Part, of_empty: bool = True) -> Glance | None:
     """Return what one look shows, None where there is more to ask.
 
+    :param wanted: how much of the index will be asked for.
     :param of_empty: whether to look on where the database has no revision. An index is not begun for nothing.
     :raises DatabaseUnreachable: if there is no connection.
     """
@@ -47,16 +48,16 @@ def read_glance(directory: str | None, *, of_empty: bool = True) -> Glance | Non
     if folder is None:
         return None
     if not _is_ours(folder):
-        listing = _read_listing(folder)
+        listing = _read_listing(folder, wanted)
         rows = None if listing is None else _rows_by_env_file(directory, folder)
     else:
         rows = _read_rows()
-        listing = _read_listing(folder) if rows is not None and (of_empty or rows.ids) else None
+        listing = _read_listing(folder, wanted) if rows is not None and (of_empty or rows.ids) else None
     return None if rows is None or listing is None else Glance(rows.ids, listing)
 
 
-def _read_listing(folder: PlainFolder) -> Listing | None:
-    index = read_index([folder.versions])
+def _read_listing(folder: PlainFolder, wanted: Part) -> Listing | None:
+    index = read_index([folder.versions], wanted=wanted)
     return None if index is None else plain_listing(index)
 
 
@@ -70,7 +71,7 @@ def is_at(directory: str | None, revision: str) -> bool:
     if folder is None or folder.interpolates(*_RUN_OPTIONS):
         return False
     current_settings().migrate.check_run_settings(folder)
-    found = read_glance(directory, of_empty=False)
+    found = read_glance(directory, wanted="head", of_empty=False)
     return found is not None and found.is_at_head
 
 

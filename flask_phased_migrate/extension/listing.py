@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from flask import current_app, g
 
-from ..index import list_files, read_index
+from ..index import Part, list_files, read_index
 from ..listing import Listing, plain_listing
 from .state import MigrateSettings, current_settings
 
@@ -74,13 +74,14 @@ class PlainFolder(NamedTuple):
         return import_revision(path, self)
 
 
-def read_listing(directory: str | None) -> Listing | None:
+def read_listing(directory: str | None, wanted: Part) -> Listing | None:
     """Return the listing of a migrations folder, without importing Alembic; None where it has to be asked.
 
+    :param wanted: how much of the index the list needs.
     :raises ConfigurationError: if the application has no migrations.
     """
     folder = plain_folder(directory)
-    index = None if folder is None else read_index([folder.versions])
+    index = None if folder is None else read_index([folder.versions], wanted=wanted)
     return None if index is None else plain_listing(index)
 
 

@@ -36,11 +36,12 @@ from ..plan import (
     pointer_before,
     simulate,
 )
-from ..tables import ledger_forget, pointer_move, utc_now
+from ..tables import ledger_forget, utc_now
 from .endings import ended
 from .guard import Condition, Conditions
 from .isolation import DatabaseRead, no_database
 from .literals import literals_written_out
+from .pointer import PointerMoves
 from .structure import OfflineRunner, Structure, copy_guard
 from .text import Kind, Statement
 
@@ -80,6 +81,7 @@ class Exporter:
         self.dialect = visit.context.dialect
         # Built anew each time they are asked for.
         self.tables = visit.tables
+        self._pointer_moves = PointerMoves(self.tables, self._compile)
         self.statements: list[Statement] = []
         self._revision: str | None = None
         self._phase: str | None = None
@@ -137,8 +139,7 @@ class Exporter:
             self._phase = self._last_phase(revision, direction)
         after = pointer_after if direction == "upgrade" else pointer_before
         moved = after(self.graph, heads, name)
-        for statement in pointer_move(self.tables, heads, moved):
-            self._bookkeeping(statement)
+        self._move_pointer(heads, moved)
         return moved
 
     def _phases_of(self, revision: Revision, direction: Direction) -> tuple[str, ...]:
@@ -174,8 +175,7 @@ class Exporter:
             if not heads:
                 self._bookkeeping(CreateTable(self.tables.version))
             self._add("comment", f"-- Running stamp_revision {', '.join(sorted(heads))} -> {', '.join(sorted(after))}")
-            for statement in pointer_move(self.tables, heads, after):
-                self._bookkeeping(statement)
+            self._move_pointer(heads, after)
         if framed:
             self._commit()
         return tuple(self.statements)
@@ -261,8 +261,7 @@ class Exporter:
         moved = pointer_after(self.graph, heads, name)
         if not own:
             self._guard(name, _PASSING, self._conditions.of_pass(name, heads, heads - moved, running=None))
-        for statement in pointer_move(self.tables, heads, moved):
-            self._bookkeeping(statement)
+        self._move_pointer(heads, moved)
         self._bookkeeping(ledger_forget(self.tables, name))
         self._conditions.passed(name)
         return moved
@@ -296,8 +295,7 @@ class Exporter:
             return heads
         moved = pointer_before(self.graph, heads, name)
         self._guard(name, step.phase if step else _PASSING, self._conditions.of_reopening(name, heads - moved))
-        for statement in pointer_move(self.tables, heads, moved):
-            self._bookkeeping(statement)
+        self._move_pointer(heads, moved)
         if step is None:
             self._bookkeeping(ledger_forget(self.tables, name, _PASSING))
         ledger = self.tables.ledger
@@ -489,6 +487,10 @@ class Exporter:
         return ended(text, self.dialect.name, impl.command_terminator, getattr(impl, "batch_separator", ""))
 
     # -- writing ------------------------------------------------------------------------------------
+
+    def _move_pointer(self, before: frozenset[str], after: frozenset[str]) -> None:
+        for text in self._pointer_moves.texts(before, after):
+            self._add("bookkeeping", text)
 
     def _bookkeeping(self, construct: Any) -> None:
         self._add("bookkeeping", self._compile(construct))

@@ -15,6 +15,11 @@ def complete_revisions(graph: Graph, history: History) -> frozenset[str]:
     return graph.closure(head for head in history.heads if head in graph)
 
 
+def is_complete(graph: Graph, heads: frozenset[str], revision: str) -> bool:
+    """Return whether a version table with the rows ``heads`` has passed ``revision``."""
+    return any(head == revision or (head in graph and graph.is_ancestor(revision, head)) for head in heads)
+
+
 def coded_phases(revision: Revision, bind: str, phases: Phases, *, undo: bool = False) -> tuple[str, ...]:
     """Return the phases of the upgrade, or of its ``undo``, that have code for ``bind``, in configured order.
 

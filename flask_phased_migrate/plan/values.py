@@ -142,7 +142,7 @@ class Plan:
     blocked: tuple[Blocked, ...] = ()
     warnings: tuple[PlanWarning, ...] = ()
 
-    @property
+    @cached_property
     def steps(self) -> tuple[Step, ...]:
         """The steps of the actions, in order."""
         return tuple(action.step for action in self.actions if action.step is not None)
