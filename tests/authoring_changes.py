@@ -500,6 +500,13 @@ CHANGES = [
         ["mysql"],
     ),
     Change(
+        "drop column with a check",
+        tables(Column("color", checked_color("red", "blue"))),
+        tables(),
+        {"account": {"color": "red"}},
+        {"account": {}},
+    ),
+    Change(
         "other values of an enum that is a check",
         tables(Column("color", checked_color("red", "blue"))),
         tables(Column("color", checked_color("red", "blue", "green"))),

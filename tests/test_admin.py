@@ -810,6 +810,15 @@ def test_health_cannot_be_told_from_files_that_cannot_be_read() -> None:
     }
 
 
+@pytest.mark.parametrize(("direction", "shown"), [("upgrade", 0), ("downgrade", 2)])
+def test_a_finding_about_the_undo_says_so(direction: Any, shown: int) -> None:
+    finding = Finding("create-index", "error", "default", "1b", "before-deploy", "1b.py", 3, None, "why",
+                      direction=direction)  # fmt: skip
+    examination = Examination("sqlite", (), (finding,), (replace(finding, reason="small"),))
+    page = get_page(make_client(small_source(examination=examination)), "/migrations/revisions/1b")
+    assert page.text.count("before-deploy downgrade() line 3") == shown
+
+
 # -- what every page keeps to ---------------------------------------------------------------------
 
 

@@ -121,10 +121,17 @@ def test_set_not_null_reads_the_table_unless_a_check_proves_it() -> None:
 
 
 @pytest.mark.parametrize("table", ["orders", "a:b", "a :b", "Order by%", "a.b"])
-@pytest.mark.parametrize("name", ["Order by%", "x:y", "x :y", "p.q", "r)s", "(r", "Group", "is not null", "%(x)s"])
-def test_a_check_proves_it_of_any_name(table: str, name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["Order by%", "x:y", "x :y", "p.q", "r)s", "(r", "Group", "on", "is not null", "%(x)s"]
+)
+@pytest.mark.parametrize("by_sql", [False, True])
+def test_a_check_proves_it_of_any_name(table: str, name: str, by_sql: bool) -> None:
     def proved() -> None:
-        op.create_check_constraint("c", table, escape_colons(f'"{name}" IS NOT NULL'), postgresql_not_valid=True)
+        check = f'"{name}" IS NOT NULL'
+        if by_sql:
+            op.execute(escape_colons(f'ALTER TABLE "{table}" ADD CONSTRAINT c CHECK ({check}) NOT VALID'))
+        else:
+            op.create_check_constraint("c", table, escape_colons(check), postgresql_not_valid=True)
         with autocommit():
             op.execute(escape_colons(f'ALTER TABLE "{table}" VALIDATE CONSTRAINT c'))
         op.execute(escape_colons(f'ALTER TABLE "{table}" ALTER COLUMN "{name}" SET NOT NULL'))

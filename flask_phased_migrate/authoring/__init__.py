@@ -8,6 +8,7 @@ from typing import Any
 from alembic.operations import ops
 
 from ..phases import Phases
+from .constraints import add_drops_of_checks
 from .differences import Difference, read_differences
 from .engine import unnamed_uniques
 from .enums import check_changes, enum_changes, model_values, value_checks
@@ -22,6 +23,7 @@ __all__ = [
     "Name",
     "Question",
     "Questioner",
+    "add_drops_of_checks",
     "check_changes",
     "enum_changes",
     "model_values",

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
+from ..operations import escape_colons
 from .engine import column_names
-from .enums import AlterCheck
+from .enums import AddCheck, AlterCheck
 from .script import After, Before, table_of
 from .statements import Remark
 from .values import Name, dotted
@@ -45,6 +47,10 @@ def drop_constraint(work: Work, operation: ops.DropConstraintOp) -> None:
     """Drop a constraint before the new code writes what it refuses."""
     table, foreign = table_of(operation), operation.constraint_type == "foreignkey"
     back: Any = operation.reverse()
+    if operation.constraint_type == "check" and work.engine.name == "sqlite":
+        # Elsewhere it is written as SQL.
+        text = escape_colons(str(back.condition))
+        back = AddCheck(back.constraint_name, back.table_name, text, schema=back.schema)
     up, down = work.engine.drop_constraint(operation), work.engine.create_constraint(back)
     if foreign and not _made_again(work, table, back):
         for name in _unwanted_indexes(work, table, tuple(back.local_cols)):
@@ -52,6 +58,31 @@ def drop_constraint(work: Work, operation: ops.DropConstraintOp) -> None:
             again = ops.CreateIndexOp(name, table[1], list(back.local_cols), schema=table[0])
             down = [*work.engine.create_index(again), *down]
     work.pieces.add(Before.DROP_FOREIGN_KEYS if foreign else Before.DROP_CONSTRAINTS, up, down)
+
+
+def add_drops_of_checks(
+    operations: Iterable[Any], existing: Callable[[Name], Iterable[tuple[str, str]]], dialect: str
+) -> None:
+    """Add to the operations on tables the drops of checks that name a column that is dropped, where they lack them.
+
+    Alembic below 1.19 finds no check; SQLite refuses to copy a table with one whose column is gone, and others drop it
+    in silence, so that no downgrade would bring it back.
+
+    :param existing: the checks of a table, by name and condition.
+    """
+    from ..inspection.statements import columns_in
+
+    for found in [item for item in operations if isinstance(item, ops.ModifyTableOps)]:
+        gone = {item.column_name.casefold() for item in found.ops if isinstance(item, ops.DropColumnOp)}
+        known = {str(item.constraint_name) for item in found.ops if isinstance(item, ops.DropConstraintOp)}
+        for name, text in existing((found.schema, found.table_name)) if gone else ():
+            # MariaDB's JSON is a text with a check of the column's name, which is part of the column.
+            is_type = name.casefold() in gone and text.casefold().startswith("json_valid(")
+            if name not in known and not is_type and columns_in(text, dialect) & gone:
+                table = sa.Table(found.table_name, sa.MetaData(), schema=found.schema)
+                check = sa.CheckConstraint(sa.text(escape_colons(text)), name=name)
+                table.append_constraint(check)
+                found.ops.insert(0, ops.DropConstraintOp.from_constraint(check))
 
 
 def alter_check(work: Work, operation: AlterCheck) -> None:

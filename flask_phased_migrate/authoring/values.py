@@ -37,8 +37,8 @@ class Question:
         return tuple(f"--{self.kind} {self.subject}={answer}" for answer in answers)
 
 
-Questioner = Callable[[Question], str]
-"""Asks a person; returns the answer as the option would have it."""
+Questioner = Callable[[Question], str | None]
+"""Asks a person; returns the answer as the option would have it, None if nobody is there any more."""
 
 
 @dataclass
@@ -57,10 +57,12 @@ class Answers:
         if question.subject in given:
             self.used.add((question.kind, question.subject))
             return given[question.subject]
-        if self.questioner is not None:
-            return self.questioner(question)
-        self.unanswered.append(question)
-        return None
+        answer = self.questioner(question) if self.questioner is not None else None
+        if answer is None:
+            # Where one question is not answered, none of those that follow is asked any more.
+            self.questioner = None
+            self.unanswered.append(question)
+        return answer
 
     def refuse_unanswered(self) -> None:
         """Refuse to write the file while a question is open.

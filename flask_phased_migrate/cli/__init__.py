@@ -15,7 +15,7 @@ from flask import g
 from flask.cli import with_appcontext
 
 from ..errors import MigrateError, NotReady, UsageError
-from .authoring import authoring_options, read_authoring
+from .authoring import Authoring, authoring_options
 from .group import (
     BIND,
     BRANCH_LABEL,
@@ -39,7 +39,6 @@ from .group import (
     DowngradeCommand,
     forget_globals,
     global_options,
-    new_revision_options,
     store_globals,
     timeout_options,
 )
@@ -153,51 +152,28 @@ def init(directory: str | None, multidb: bool, template: str | None, package: bo
 
 
 @db.command()
-@DIRECTORY
-@MESSAGE
-@click.option("--autogenerate", is_flag=True, help="Fill in the operations that the models call for.")
-@new_revision_options
 @authoring_options
-def revision(
-    directory: str | None,
-    no_phases: bool,
-    no_input: bool,
-    rename: Sequence[str],
-    fill: Sequence[str],
-    **options: Any,
-) -> None:
+@click.option("--autogenerate", is_flag=True, help="Fill in the operations that the models call for.")
+def revision(directory: str | None, autogenerate: bool, authoring: Authoring, **options: Any) -> None:
     """Create a new revision file.
 
     Example: flask db revision -m "add email"
     """
-    given = {"--no-phases": no_phases, "--no-input": no_input, "--rename": rename, "--fill": fill}
-    _refuse_together("revision without --autogenerate", not options["autogenerate"], given)
-    authoring = read_authoring(no_phases=no_phases, no_input=no_input, rename=rename, fill=fill)
-    _commands().revision(directory, **options, **(authoring if options["autogenerate"] else {}))
+    _refuse_together("revision without --autogenerate", not autogenerate, authoring.given)
+    how = authoring.arguments() if autogenerate else {}
+    _commands().revision(directory, autogenerate=autogenerate, **options, **how)
 
 
 @db.command()
-@DIRECTORY
-@MESSAGE
-@new_revision_options
 @authoring_options
-@X_ARG
-def migrate(
-    directory: str | None,
-    no_phases: bool,
-    no_input: bool,
-    rename: Sequence[str],
-    fill: Sequence[str],
-    **options: Any,
-) -> None:
+def migrate(directory: str | None, authoring: Authoring, **options: Any) -> None:
     """Create a revision file from the models (revision --autogenerate), divided into phases.
 
     What the new code needs goes before the deploy, what would break the old code after it.
 
     Example: flask db migrate -m "add email"
     """
-    authoring = read_authoring(no_phases=no_phases, no_input=no_input, rename=rename, fill=fill)
-    _commands().migrate(directory, **options, **authoring)
+    _commands().migrate(directory, **options, **authoring.arguments())
 
 
 @db.command()

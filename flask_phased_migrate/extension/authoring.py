@@ -98,6 +98,7 @@ class Comparison:
                     _add_enum_values(context, metadata, directives[0])
                 if directives and self.answers is not None:
                     _add_unnamed(context, metadata, directives[0])
+                    _add_checks(context, directives[0])
                 self.notes.extend(_unwritten(context, metadata, self.is_ours))
             if own is not None:
                 own(context, revision, directives)
@@ -463,6 +464,20 @@ def _add_unnamed(context: Any, metadata: Sequence[Any], script: Any) -> None:
         if table.schema is None and table.name in tables
     }
     script.upgrade_ops_list[-1].ops.extend(unnamed_uniques(metadata, existing))
+
+
+def _add_checks(context: Any, script: Any) -> None:
+    import sqlalchemy as sa
+
+    from ..authoring import add_drops_of_checks
+
+    inspector = sa.inspect(context.connection)
+
+    def existing(table: tuple[str | None, str]) -> list[tuple[str, str]]:
+        found = inspector.get_check_constraints(table[1], table[0])
+        return [(str(item["name"]), str(item["sqltext"])) for item in found if item["name"] is not None]
+
+    add_drops_of_checks(script.upgrade_ops_list[-1].ops, existing, context.dialect.name)
 
 
 def _unwritten(context: Any, metadata: Sequence[Any], is_ours: Callable[[str | None, str], bool]) -> list[str]:

@@ -140,6 +140,15 @@ def column_that_is_not_null(text: str, dialect_name: str) -> str | None:
     return str(column.name).casefold() if is_negated and isinstance(column, exp.Column) else None
 
 
+def columns_in(text: str, dialect_name: str) -> frozenset[str]:
+    """Return the columns that a condition names, in lower case; none of one that cannot be parsed."""
+    try:
+        tree = parse_statement(f"SELECT {text}", dialect_name)
+    except (SqlglotError, RecursionError):
+        return frozenset()
+    return frozenset(column.name.casefold() for column in tree.find_all(exp.Column))
+
+
 def word_of(token: Token) -> str:
     """Return a token as a keyword in capitals; "" for a quoted name or a string."""
     return _word(token)

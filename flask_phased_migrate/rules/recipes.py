@@ -72,7 +72,12 @@ def sql_text(sql: str) -> str:
 
 def identifier(at: Situation, name: str) -> str:
     """Return a name as SQL has it."""
-    return str(_preparer("mysql" if at.target.is_mysql else at.target.dialect).quote(name))
+    return quote_name(name, at.target.dialect)
+
+
+def quote_name(name: str, dialect_name: str) -> str:
+    """Return a name as SQL has it, in quotes where it needs them."""
+    return str(_preparer("mysql" if dialect_name == "mariadb" else dialect_name).quote(name))
 
 
 @cache

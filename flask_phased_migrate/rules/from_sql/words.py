@@ -8,6 +8,7 @@ from sqlglot import Token, TokenType
 
 from ...inspection.statements import word_of
 from ..changes import NOWHERE, Name, Opaque
+from ..recipes import quote_name
 
 _OPENING = {TokenType.L_PAREN: 1, TokenType.R_PAREN: -1}
 
@@ -117,10 +118,9 @@ def _joined(tokens: Sequence[Token], dialect_name: str) -> str:
 def _written(token: Token, dialect_name: str) -> str:
     if token.token_type in (TokenType.STRING, TokenType.NATIONAL_STRING):
         return "'" + token.text.replace("'", "''") + "'"
-    if token.token_type is not TokenType.IDENTIFIER or (token.text.isidentifier() and token.text.islower()):
+    if token.token_type is not TokenType.IDENTIFIER:
         return token.text
-    mark = "`" if dialect_name in ("mysql", "mariadb") else '"'
-    return f"{mark}{token.text.replace(mark, mark * 2)}{mark}"
+    return quote_name(token.text, dialect_name)
 
 
 _TWO_WORDS = ("PRIMARY KEY", "FOREIGN KEY", "LOCK TABLES", "UNLOCK TABLES")
