@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from hashlib import sha256
 from pathlib import Path
 from types import MappingProxyType
 
@@ -169,7 +170,7 @@ class Planned:
 
     @property
     def id(self) -> str:
-        """Twelve hexadecimal digits, as Alembic writes them, that sort by number."""
+        """Twelve hexadecimal digits, in no order, as Alembic makes them."""
         return name_of(self.number)
 
 
@@ -177,8 +178,8 @@ Shape = Callable[[int], Iterator[Planned]]
 
 
 def name_of(number: int) -> str:
-    """Return the revision id of a number."""
-    return f"{number:08x}{number * 40503 % 65536:04x}"
+    """Return the revision id of a number: it looks like a random one, as what Alembic costs depends on it."""
+    return sha256(str(number).encode()).hexdigest()[:12]
 
 
 # -- shapes: which revision revises which --------------------------------------------------------------
