@@ -23,7 +23,7 @@ from .work import (
     column_like,
     dropped_column,
     model_column,
-    rewrite_remark,
+    rewriting,
     with_remark,
 )
 
@@ -43,7 +43,7 @@ def add_column(work: Work, operation: ops.AddColumnOp) -> None:
     ):
         _add_computed(work, table, column, back)
     elif plain:
-        work.pieces.add(Before.COLUMNS, [*_rewriting(work, table, column), *column_added(work, table, column)], back)
+        work.pieces.add(Before.COLUMNS, _filled_at_once(work, table, column, column_added(work, table, column)), back)
     else:
         value = default_literal(column, work.facts)
         if value is not None and not _forbids_default(work, column):
@@ -52,10 +52,16 @@ def add_column(work: Work, operation: ops.AddColumnOp) -> None:
             _add_and_fill(work, table, column, value, back)
 
 
-def _rewriting(work: Work, table: Name, column: sa.Column[Any]) -> list[Remark]:
-    """Return the warning before a column that the server fills for all rows at once, if it is one."""
-    filled = column.identity is not None or (column.computed is not None and column.computed.persisted)
-    return [rewrite_remark(table)] if filled and work.engine.name == "postgresql" else []
+def _filled_at_once(
+    work: Work, table: Name, column: sa.Column[Any], added: list[MigrateOperation]
+) -> list[MigrateOperation]:
+    """Return how a column is added, with what it means if the server fills it for all rows at once."""
+    if work.engine.name != "postgresql":
+        return added
+    if column.identity is not None:
+        return [rewriting(table, "self-numbering-column", added)]
+    stored = column.computed is not None and column.computed.persisted
+    return [rewriting(table, "stored-column", added)] if stored else added
 
 
 def _add_check(work: Work, table: Name, column: sa.Column[Any]) -> None:
@@ -124,7 +130,7 @@ def drop_column(work: Work, operation: ops.DropColumnOp) -> None:
     if not optional:
         _make_optional(work, table, column)
     back = column_added(work, table, column, nullable=True) if not optional else column_added(work, table, column)
-    work.pieces.add(After.DROP_COLUMNS, work.engine.alter(operation), [*_rewriting(work, table, column), *back])
+    work.pieces.add(After.DROP_COLUMNS, work.engine.alter(operation), _filled_at_once(work, table, column, back))
 
 
 def _make_optional(work: Work, table: Name, column: sa.Column[Any]) -> None:

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from alembic.operations import MigrateOperation, ops
 
 from .script import table_of
-from .statements import Autocommit, Batch, Remark, Sql, compile_operation, quote_names, text_literal
+from .statements import Assured, Autocommit, Batch, Remark, Sql, compile_operation, quote_names, text_literal
 from .values import Facts, Name
 
 Cost = Literal["instant", "online", "copy"]
@@ -27,6 +27,12 @@ CONVENTIONS = {
     "uq": "uq_%(table_name)s_%(column_0_N_name)s",
     "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
 }
+_COPYING = {
+    ops.AlterColumnOp: "change-type",
+    ops.CreateForeignKeyOp: "foreign-key",
+    ops.CreateCheckConstraintOp: "check-constraint",
+}
+"""The rules of the linter that report operations for which there is no other way."""
 _CLAUSES = {"instant": "ALGORITHM=INSTANT", "online": "ALGORITHM=INPLACE, LOCK=NONE"}
 
 
@@ -57,15 +63,17 @@ class Engine:
         if self.name != "mysql":
             return [operation]
         if cost == "copy":
-            return [self.copy_remark(table_of(operation)), operation]
+            return self._copying(operation, [operation])
         return [Sql(f"{compile_operation(operation, self.facts.dialect)}, {_CLAUSES[cost]}")]
 
-    def copy_remark(self, table: Name) -> Remark:
-        """Return the warning before what MariaDB and MySQL can only do by copying a table."""
-        return Remark(
-            f"The server copies {table[1]} for this, and writes to it wait. On a large table use gh-ost or "
-            "pt-online-schema-change."
+    def _copying(self, operation: Any, written: list[MigrateOperation]) -> list[MigrateOperation]:
+        """Return what MariaDB and MySQL can only do by copying a table, with what that means."""
+        text = (
+            f"the server copies {table_of(operation)[1]}, and writes to it wait: on a large table use gh-ost or "
+            "pt-online-schema-change"
         )
+        rule = next((rule for kind, rule in _COPYING.items() if isinstance(operation, kind)), None)
+        return [Remark(text), *written] if rule is None else [Assured(rule, text, written)]
 
     def add_column(self, operation: ops.AddColumnOp) -> list[MigrateOperation]:
         """Return how a column is added."""
@@ -230,7 +238,7 @@ class Engine:
         if self.name == "sqlite":
             return [Batch(table_of(operation)[1], table_of(operation)[0], [operation])]
         if self.name == "mysql":
-            return [self.copy_remark(table_of(operation)), Sql(compile_operation(operation, self.facts.dialect))]
+            return self._copying(operation, [Sql(compile_operation(operation, self.facts.dialect))])
         if self.name != "postgresql":
             return [operation]
         text = compile_operation(operation, self.facts.dialect)

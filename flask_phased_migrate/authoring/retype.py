@@ -21,7 +21,7 @@ from .work import (
     column_like,
     default_of,
     model_column,
-    rewrite_remark,
+    rewriting,
     uniques_of,
 )
 
@@ -220,14 +220,12 @@ class Swap:
 
 def _retype(work: Work, table: Name, before: sa.Column[Any], new: Any, change: str) -> list[MigrateOperation]:
     cost = _cost(work, table, before, new) if change == "wider" else "copy"
+    rewrites = work.engine.name == "postgresql" and change != "wider"
     options = {}
-    remark = []
-    if work.engine.name == "postgresql" and change != "wider":
-        if needs_cast(before.type, new, work.facts):
-            options["postgresql_using"] = _converted(work, before, new)
-        remark = [rewrite_remark(table)]
+    if rewrites and needs_cast(before.type, new, work.facts):
+        options["postgresql_using"] = _converted(work, before, new)
     changed = work.engine.alter_column(table, before.name, before, cost, modify_type=new, **options)
-    return [*remark, *changed]
+    return [rewriting(table, "change-type", changed)] if rewrites else changed
 
 
 def _converted(work: Work, before: sa.Column[Any], new: Any) -> str:
@@ -274,4 +272,4 @@ def _convert(
         name = work.engine.quote(before.name)
         return [remark, *work.engine.fill(table, before.name, value, f"{name} IS NOT NULL"), *plain]
     changed = work.engine.alter_column(table, before.name, before, "copy", modify_type=new, postgresql_using=value)
-    return [remark, *plain[:-1], *changed]
+    return [remark, rewriting(table, "change-type", changed)]

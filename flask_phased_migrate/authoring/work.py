@@ -12,7 +12,7 @@ from alembic.operations import MigrateOperation, ops
 from ..errors import UsageError
 from .engine import Engine
 from .script import Pieces, table_of
-from .statements import Autocommit, Remark
+from .statements import Assured, Autocommit, Remark
 from .types import native_enum, plain_enum, without_check
 from .values import Answers, Facts, Name, Question, dotted
 
@@ -82,12 +82,13 @@ def with_remark(operations: Sequence[MigrateOperation], remark: Remark) -> Autoc
     return Autocommit([remark, *block.operations])
 
 
-def rewrite_remark(table: Name) -> Remark:
-    """Return the warning before what writes a table of PostgreSQL anew."""
-    return Remark(
-        f"PostgreSQL writes all of {table[1]} anew for this, and lets nobody read meanwhile. If the table is large: "
-        "add a plain column, fill it, and let a later release use it."
+def rewriting(table: Name, rule: str, operations: Sequence[MigrateOperation]) -> Assured:
+    """Return what writes a table of PostgreSQL anew, with what that means; ``rule`` is the linter's that reports it."""
+    reason = (
+        f"PostgreSQL writes all of {table[1]} anew, and nobody reads meanwhile: in a large table add a plain column, "
+        "fill it, and let a later release use it"
     )
+    return Assured(rule, reason, operations)
 
 
 def uniques_of(table: Any) -> list[Any]:
