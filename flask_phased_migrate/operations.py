@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Protocol
 
+import sqlalchemy as sa
 from alembic.operations import BatchOperations, MigrateOperation, Operations
 from alembic.operations.ops import CreateTableOp, ExecuteSQLOp
 
@@ -29,6 +30,11 @@ SCRIPT_MARKER = "-- SCRIPT::{}::;"
 def escape_colons(text: str) -> str:
     """Return SQL in which no colon begins a bound parameter of SQLAlchemy's ``text()``, which ``op.execute`` makes."""
     return re.sub(r"(?<![:\w$\\]):(?=[\w$]+(?![:\w$]))", r"\\:", text)
+
+
+def with_plain_colons(given: Any) -> Any:
+    """Return SQL as it is sent: where a text has escaped colons, the ``text()`` that Alembic makes of it."""
+    return sa.text(given) if isinstance(given, str) and "\\:" in given else given
 
 
 class MutedRead(MigrateError):

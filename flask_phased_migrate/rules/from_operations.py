@@ -10,7 +10,7 @@ from alembic.operations import ops
 from sqlalchemy.schema import SchemaItem
 
 from ..inspection.observation import Seen
-from ..operations import ExecuteScriptOp
+from ..operations import ExecuteScriptOp, with_plain_colons
 from .changes import (
     NO_DEFAULT,
     NOWHERE,
@@ -195,11 +195,9 @@ def _referent(item: sa.ForeignKeyConstraint) -> tuple[Name, tuple[str, ...]]:
 
 
 def _text(clause: Any, dialect: Any) -> str:
+    clause = with_plain_colons(clause)
     if isinstance(clause, str):
-        if "\\:" not in clause:
-            return clause
-        # SQLAlchemy makes a text() of it, in which a colon that begins no parameter is escaped.
-        clause = sa.text(clause)
+        return clause
     try:
         return str(clause.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     except sa.exc.SQLAlchemyError:

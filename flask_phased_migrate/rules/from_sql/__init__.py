@@ -14,6 +14,7 @@ from sqlglot import Token
 from sqlglot.errors import SqlglotError
 
 from ...inspection.statements import statements_of
+from ...operations import with_plain_colons
 from ..changes import NOWHERE, Change, Opaque, Statement
 from .alter_table import alter_table
 from .definitions import (
@@ -51,11 +52,9 @@ def read_sql(construct: Any, dialect: Any) -> tuple[Statement, ...]:
 
 
 def _compiled(construct: Any, dialect: Any) -> str:
+    construct = with_plain_colons(construct)
     if isinstance(construct, str):
-        if "\\:" not in construct:
-            return construct
-        # Alembic makes a text() of it, in which a colon that begins no parameter is escaped.
-        construct = sa.text(construct)
+        return construct
     try:
         return str(construct.compile(dialect=dialect, compile_kwargs={"literal_binds": True}))
     except (sa.exc.CompileError, TypeError):
